@@ -1,0 +1,142 @@
+"""Generators on disk: saved whole or not at all, and checked when they come back."""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import pooch
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ganlib.checks import check_images
+from ganlib.models import Discriminator, Generator, init_orthogonal_
+from ganlib.training import TrainConfig, train
+
+
+def save_generator(G: Generator, path: str | Path) -> None:
+    """Write G's weights to ``path`` (.safetensors) and its sizes to a .json beside it.
+
+    Both files are moved in place when they are complete; the second holds the SHA-256
+    of the first.
+    """
+    path = _checked_path(path)
+    weights = save({name: value.cpu() for name, value in G.state_dict().items()})
+    facts = {
+        "latent_dim": G.latent_dim,
+        "image_shape": list(G.image_shape),
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_atomically(path, weights)
+    _write_atomically(path.with_suffix(".json"), json.dumps(facts, indent=2).encode())
+
+
+def load_generator(path: str | Path) -> Generator:
+    """Return the generator saved under ``path``, on the CPU and in eval mode.
+
+    Raises FileNotFoundError when it is not there, ValueError when it is damaged.
+    """
+    path = _checked_path(path)
+    sizes = path.with_suffix(".json")
+    for file in (path, sizes):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"there is no {file}: save a generator with save_generator(G, path) "
+                "first; it writes a .safetensors and a .json file."
+            )
+    weights = path.read_bytes()
+    try:
+        facts = json.loads(sizes.read_text())
+        if hashlib.sha256(weights).hexdigest() != facts["sha256"]:
+            raise ValueError("the checksum is wrong")
+        G = Generator(facts["latent_dim"], tuple(facts["image_shape"]))
+        G.load_state_dict(load(weights))
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} or the .json beside it is damaged ({error}): delete both and save "
+            "the generator again."
+        ) from None
+    return G.eval()
+
+
+def new_networks(
+    config: TrainConfig, image_shape: tuple = (1, 28, 28)
+) -> tuple[Generator, Discriminator]:
+    """Return G and D with the orthogonal first weights that ``config.seed`` gives.
+
+    The global random state is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        G = Generator(image_shape=image_shape).apply(init_orthogonal_)
+        D = Discriminator(image_shape).apply(init_orthogonal_)
+    return G, D
+
+
+def generator_path(config: TrainConfig, images: Tensor) -> Path:
+    """Return where the generator of this recipe on these images belongs in the cache.
+
+    The name is made from every setting and from the bytes of the images.
+    """
+    digest = hashlib.sha256(json.dumps(asdict(config)).encode())
+    digest.update(str(tuple(images.shape)).encode())
+    digest.update(images.cpu().contiguous().numpy())
+    folder = os.environ.get("GANLIB_CACHE") or pooch.os_cache("ganlib")
+    return Path(folder) / "generators" / f"{digest.hexdigest()[:16]}.safetensors"
+
+
+def load_or_train(config: TrainConfig, images: Tensor) -> Generator:
+    """Return the averaged generator of this recipe on images (N, C, H, W) in [-1, 1].
+
+    It is loaded from the cache when it is there, and trained and saved when not. Says
+    in one line which it was. The result is on the CPU and in eval mode.
+
+    Raises what ``train`` raises, and KeyboardInterrupt when the training is stopped.
+    """
+    check_images(images)
+    path = generator_path(config, images)
+    try:
+        G = load_generator(path)
+        print("Loaded the generator that was trained before.")
+        return G
+    except FileNotFoundError:
+        print("No trained generator here yet: training one, about a minute on 2 cores.")
+    except ValueError:
+        print("The stored generator is damaged: training a new one, about a minute.")
+    G, D = new_networks(config, tuple(images.shape[1:]))
+    for record in train(G, D, images, config):
+        averaged = record.averaged
+    if record.step < config.steps:
+        raise KeyboardInterrupt("stopped before the end: nothing was saved")
+    try:
+        save_generator(averaged, path)
+    except OSError as error:
+        print(f"The generator could not be stored for next time ({error}).")
+    return averaged
+
+
+def _checked_path(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(
+            f"the file is called {path.name}, expected a name that ends in "
+            f".safetensors: write {path.with_suffix('.safetensors').name}."
+        )
+    return path
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,64 @@
+"""The noise that a generator starts from, and ways through it."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def sample_noise(count: int, latent_dim: int, *, seed: int) -> Tensor:
+    """Return z of shape (count, latent_dim), standard normal, the same for one seed."""
+    if count < 1 or latent_dim < 1:
+        raise ValueError(
+            f"count is {count} and latent_dim is {latent_dim}: both must be at least 1."
+        )
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, latent_dim, generator=generator)
+
+
+@torch.no_grad()
+def sample_images(G: nn.Module, count: int, *, seed: int, batch: int = 1000) -> Tensor:
+    """Return ``count`` images (count, C, H, W) in [-1, 1], drawn by G in eval mode.
+
+    The noise depends on ``seed`` alone, and G goes back to the mode that it had.
+    """
+    was_training = G.training
+    G.eval()
+    device = next(G.parameters()).device
+    z = sample_noise(count, G.latent_dim, seed=seed).to(device)
+    images = torch.cat([G(part) for part in z.split(batch)])
+    G.train(was_training)
+    return images
+
+
+def lerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    """Walk in a straight line: (1 - t) start + t end.
+
+    Shapes: start and end (latent_dim,), t (T,) in [0, 1] → (T, latent_dim).
+    Taught in notebook 05.
+    """
+    t = t.unsqueeze(1)
+    return (1 - t) * start + t * end
+
+
+def slerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    """Walk along the arc between two noise vectors, so that the length stays typical.
+
+    With ω the angle between them: (sin((1 - t) ω) start + sin(t ω) end) / sin ω.
+    Shapes: start and end (latent_dim,), t (T,) in [0, 1] → (T, latent_dim). Vectors
+    that point the same way are joined by a straight line; opposite ones have no arc.
+
+    Source: Shoemake 1985; White 2016 for generators. Taught in notebook 05.
+    """
+    cosine = torch.cosine_similarity(start, end, dim=0).clamp(-1, 1)
+    omega = torch.arccos(cosine)
+    if omega < 1e-3:
+        return lerp(start, end, t)
+    if omega > math.pi - 1e-3:
+        raise ValueError(
+            "start and end point in opposite directions, where the arc is not unique: "
+            "go through a third point."
+        )
+    t = t.unsqueeze(1)
+    arc = torch.sin((1 - t) * omega) * start + torch.sin(t * omega) * end
+    return arc / torch.sin(omega)

@@ -1,0 +1,103 @@
+"""Pictures: functions that take data and an Axes, draw, and return the Axes."""
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.axes import Axes
+from PIL import Image
+from torch import Tensor
+
+from ganlib.checks import check_images
+from ganlib.training import Record
+
+REAL, FAKE = "#0072B2", "#D55E00"  # blue and orange, told apart by everybody
+
+
+def tile_images(images: Tensor, columns: int | None = None) -> Tensor:
+    """Lay images (N, C, H, W) in [-1, 1] out as one picture, (H, W) or (H, W, 3).
+
+    Values in [0, 1], a white pixel between neighbours; ``columns`` defaults to about
+    √N. Empty places at the end stay white.
+    """
+    check_images(images)
+    count, channels, height, width = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    picture = torch.ones(channels, rows * (height + 1) - 1, columns * (width + 1) - 1)
+    for i, image in enumerate(images.detach().cpu()):
+        top, left = i // columns * (height + 1), i % columns * (width + 1)
+        picture[:, top : top + height, left : left + width] = (image + 1) / 2
+    return picture.permute(1, 2, 0).squeeze(2).clamp(0, 1)
+
+
+def show_images(
+    images: Tensor, *, columns: int | None = None, title: str = "", ax: Axes | None = None
+) -> Axes:
+    """Draw images (N, C, H, W) in [-1, 1] as a grid without axes."""
+    picture = tile_images(images, columns)
+    if ax is None:
+        height, width = picture.shape[:2]
+        size = min(7.0, max(2.5, width / 40))
+        extra = 0.3 if title else 0
+        _, ax = plt.subplots(
+            figsize=(size, size * height / width + extra), layout="constrained"
+        )
+    ax.imshow(picture, cmap="gray", vmin=0, vmax=1)
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title, fontsize=10)
+    return ax
+
+
+def show_curves(records: Sequence[Record], ax: Axes | None = None) -> Axes:
+    """Draw both losses over the images seen, with log 2, the loss of a guessing D."""
+    ax = ax or plt.subplots(figsize=(6, 3), layout="constrained")[1]
+    seen = [record.images_seen / 1000 for record in records]
+    ax.plot(seen, [record.d_loss for record in records], color=REAL, label="loss of D")
+    ax.plot(seen, [record.g_loss for record in records], color=FAKE, label="loss of G")
+    ax.axhline(math.log(2), color="gray", linestyle="--", linewidth=1)
+    ax.annotate("log 2", (1, math.log(2)), xycoords=("axes fraction", "data"), fontsize=8)
+    ax.set(xlabel="real images seen (thousands)", ylabel="loss (nats)")
+    ax.set_ylim(bottom=0)
+    ax.legend(frameon=False)
+    return ax
+
+
+def png_bytes(images: Tensor, *, columns: int | None = None, zoom: int = 1) -> bytes:
+    """Return the grid of ``tile_images`` as a PNG file, each pixel ``zoom`` wide."""
+    buffer = io.BytesIO()
+    _to_pillow(images, columns, zoom).save(buffer, "png", compress_level=1)
+    return buffer.getvalue()
+
+
+def save_animation(
+    frames: Sequence[Tensor],
+    path: str | Path,
+    *,
+    columns: int | None = None,
+    seconds: float = 4.0,
+    zoom: int = 1,
+) -> Path:
+    """Write an endless GIF that shows each batch of images (N, C, H, W) as one grid.
+
+    ``seconds`` is the length of one round; the last frame stays for one more second.
+    """
+    if not frames:
+        raise ValueError("there are no frames: pass at least one batch of images.")
+    pictures = [_to_pillow(images, columns, zoom).quantize(16) for images in frames]
+    times = [max(20, round(1000 * seconds / len(frames)))] * len(frames)
+    times[-1] += 1000
+    pictures[0].save(
+        path, save_all=True, append_images=pictures[1:], duration=times, loop=0
+    )
+    return Path(path)
+
+
+def _to_pillow(images: Tensor, columns: int | None, zoom: int) -> Image.Image:
+    pixels = (tile_images(images, columns) * 255).round().byte().numpy()
+    picture = Image.fromarray(pixels)
+    return picture.resize((picture.width * zoom, picture.height * zoom), Image.NEAREST)

@@ -1,0 +1,262 @@
+"""The two steps of the game, and the loop around them."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ganlib.checks import check_images, check_range
+from ganlib.data import batch_indices
+from ganlib.losses import d_loss, g_loss_non_saturating
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The settings of a training; the defaults are the recipe of notebook 04.
+
+    Raises ValueError for settings that cannot work.
+    """
+
+    steps: int = 5600  # updates of D, and as many of G
+    batch_size: int = 32  # real images, and as many fakes, in an update
+    lr_g: float = 1e-3  # Adam's learning rate for G
+    lr_d: float = 1e-3  # and for D
+    betas: tuple[float, float] = (0.0, 0.999)  # Adam's memory of gradient and square
+    lr_decay: float = 0.5  # last share of the steps, over which both rates fall to 0
+    ema_decay: float = 0.999  # share of the averaged generator that each step keeps
+    record_every: int = 100  # steps between two records
+    seed: int = 0  # of the noise and of the order of the images
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "record_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more.")
+        for name in ("lr_g", "lr_d"):
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, expected a rate above 0, "
+                    "such as 1e-3."
+                )
+        for name in ("lr_decay", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, expected a share in [0, 1]."
+                )
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a training tells at one moment; means run over the steps since the last."""
+
+    step: int
+    images_seen: int  # real ones
+    seconds: float  # spent in steps, without what the notebook does in between
+    d_loss: float
+    g_loss: float
+    d_real: float  # mean D(x), a probability
+    d_fake: float  # mean D(G(z)), before G's update
+    d_accuracy: float  # share of real and fake images that D puts on the right side
+    averaged: nn.Module = field(repr=False)  # G's running average, the same every time
+
+
+def d_step(
+    D: nn.Module,
+    opt_d: torch.optim.Optimizer,
+    real: Tensor,
+    fake: Tensor,
+    loss_function: Callable = d_loss,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Train D once on real and fake images (N, C, H, W); G gets no gradient.
+
+    Returns the loss () and D's logits (N,) for the real and the fake images, detached.
+    Taught in notebook 04.
+    """
+    real_logits = D(real)
+    fake_logits = D(fake.detach())
+    loss = loss_function(real_logits, fake_logits)
+    opt_d.zero_grad()
+    loss.backward()
+    opt_d.step()
+    return loss.detach(), real_logits.detach(), fake_logits.detach()
+
+
+def g_step(
+    D: nn.Module,
+    opt_g: torch.optim.Optimizer,
+    fake: Tensor,
+    loss_function: Callable = g_loss_non_saturating,
+) -> Tensor:
+    """Train G once through D on fake = G(z), its graph attached; D gets no gradient.
+
+    Returns the loss (), detached. Taught in notebook 04.
+    """
+    D.requires_grad_(False)
+    loss = loss_function(D(fake))
+    opt_g.zero_grad()
+    loss.backward()
+    opt_g.step()
+    D.requires_grad_(True)
+    return loss.detach()
+
+
+def pick_device() -> torch.device:
+    """Return the fastest device that this machine has: cuda, mps or cpu."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def train(
+    G: nn.Module, D: nn.Module, images: Tensor, config: TrainConfig
+) -> Iterator[Record]:
+    """Train G and D in place on images (N, C, H, W) in [-1, 1]; yield records.
+
+    The loop is yours: ``for record in train(G, D, images, config): ...``. Leaving it
+    ends the training, and so does Ctrl-C, which yields a last record. ``averaged`` in
+    each record is the running average of G, in eval mode, which draws better than G.
+    Same seed, machine and number of threads: the same weights, bit for bit.
+
+    Raises TypeError or ValueError for images that do not fit, and FloatingPointError
+    when a loss or a weight becomes NaN or infinite; G, D and the average then have
+    the weights of the last good record. Taught in notebook 04.
+    """
+    check_images(images, D.image_shape)
+    check_images(images, G.image_shape)
+    check_range(images)
+    if len(images) < config.batch_size:
+        raise ValueError(
+            f"there are {len(images)} images, fewer than one batch of "
+            f"{config.batch_size}: lower batch_size or pass more images."
+        )
+    device = next(G.parameters()).device
+    if not images.device == next(D.parameters()).device == device:
+        raise ValueError(
+            f"G is on {device}, D on {next(D.parameters()).device} and the images on "
+            f"{images.device}: move all with .to({device.type!r})."
+        )
+    return _run(G, D, images, config)
+
+
+def _run(
+    G: nn.Module, D: nn.Module, images: Tensor, config: TrainConfig
+) -> Iterator[Record]:
+    torch.set_flush_denormal(True)  # numbers near 1e-40 slow a CPU down a hundredfold
+    device = images.device
+    noise = torch.Generator(device).manual_seed(config.seed)
+    batches = _endless_batches(images, config)
+    opt_g, opt_d = _adam(G, config.lr_g, config), _adam(D, config.lr_d, config)
+    schedules = [_linear_decay(opt, config) for opt in (opt_g, opt_d)]
+    G.train(), D.train()
+    average = AveragedModel(
+        G, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True
+    )
+    average.requires_grad_(False).eval()
+    meter = _Meter(config, average.module, device)
+    good = _Snapshot(0, [G, D, average])
+
+    try:
+        for step in range(1, config.steps + 1):
+            real = next(batches)
+            z = torch.randn(len(real), G.latent_dim, generator=noise, device=device)
+            fake = G(z)  # one batch of fakes serves both steps
+            verdict = d_step(D, opt_d, real, fake)
+            loss = g_step(D, opt_g, fake)
+            average.update_parameters(G)
+            for schedule in schedules:
+                schedule.step()
+            meter.add(verdict, loss)
+            if step % config.record_every == 0 or step == config.steps:
+                record = meter.record(step)
+                _stop_unless_finite(record, good, config)
+                good = _Snapshot(step, good.networks)
+                yield record
+                meter.go_on()
+    except KeyboardInterrupt:
+        D.requires_grad_(True)
+        step = meter.steps
+        print(f"Stopped after {step} of {config.steps} steps; what was learned is kept.")
+        yield meter.record(step)
+
+
+def _endless_batches(images: Tensor, config: TrainConfig) -> Iterator[Tensor]:
+    order = torch.Generator(images.device).manual_seed(config.seed + 1)
+    while True:
+        for indices in batch_indices(
+            len(images), config.batch_size, generator=order, drop_last=True
+        ):
+            yield images[indices]
+
+
+def _adam(network: nn.Module, lr: float, config: TrainConfig) -> torch.optim.Adam:
+    # fused: one pass over the weights instead of a Python loop
+    return torch.optim.Adam(network.parameters(), lr, config.betas, fused=True)
+
+
+def _linear_decay(
+    optimizer: torch.optim.Optimizer, config: TrainConfig
+) -> torch.optim.lr_scheduler.LambdaLR:
+    falling = max(1, round(config.steps * config.lr_decay))
+
+    def share(step: int) -> float:
+        return min(1.0, (config.steps - step) / falling)
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+
+
+class _Meter:
+    """Sums on the device, so that no step has to wait for a number to reach Python."""
+
+    def __init__(self, config: TrainConfig, averaged: nn.Module, device: torch.device):
+        self.config, self.averaged = config, averaged
+        self.sums = torch.zeros(5, device=device)
+        self.steps = self.steps_before = 0
+        self.seconds = 0.0
+        self.go_on()
+
+    def go_on(self) -> None:
+        self.started = time.perf_counter()
+
+    def add(self, verdict: tuple[Tensor, Tensor, Tensor], g_loss: Tensor) -> None:
+        loss, real_logits, fake_logits = verdict
+        right = (real_logits > 0).float().mean() + (fake_logits < 0).float().mean()
+        d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
+        self.sums += torch.stack([loss, g_loss, d_real, d_fake, right / 2])
+        self.steps += 1
+
+    def record(self, step: int) -> Record:
+        means = self.sums / (self.steps - self.steps_before)
+        values = means.tolist()  # the one place where the device must catch up
+        self.seconds += time.perf_counter() - self.started
+        self.sums.zero_()
+        self.steps_before = self.steps
+        seen = step * self.config.batch_size
+        return Record(step, seen, self.seconds, *values, self.averaged)
+
+
+class _Snapshot:
+    """The weights at a record, to go back to."""
+
+    def __init__(self, step: int, networks: list[nn.Module]):
+        self.step, self.networks = step, networks
+        self.states = [copy.deepcopy(network.state_dict()) for network in networks]
+
+    def restore(self) -> None:
+        for network, state in zip(self.networks, self.states, strict=True):
+            network.load_state_dict(state)
+
+
+def _stop_unless_finite(record: Record, good: _Snapshot, config: TrainConfig) -> None:
+    sums = [value.float().sum() for n in good.networks for value in n.state_dict().values()]
+    if math.isfinite(record.d_loss + record.g_loss + torch.stack(sums).sum().item()):
+        return
+    good.restore()
+    raise FloatingPointError(
+        f"a loss or a weight became NaN or infinite between step {good.step} and step "
+        f"{record.step}; G and D are back at step {good.step}: lower lr_g and lr_d "
+        f"(now {config.lr_g:g} and {config.lr_d:g}), or start from smaller weights."
+    )
