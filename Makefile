@@ -42,8 +42,9 @@ setup: ## install only, or repair the installation (all others do it by themselv
 
 # Jupyter asks root (in a container, say) for an explicit word.
 lab: setup ## open the course in JupyterLab; ARGS="--no-browser" and the like are passed on
-	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) \
-		$(firstword $(ALL) notebooks)
+	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks \
+		--LabApp.default_url=/lab/tree/$(notdir $(firstword $(ALL))) \
+		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: setup ## test everything: the library, and every notebook twice; never uses the network
 	@echo "== Part 1 of 3: the library"

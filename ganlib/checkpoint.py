@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from ganlib import __version__
 from ganlib.checks import check_images
 from ganlib.models import Discriminator, Generator, init_orthogonal_
 from ganlib.training import TrainConfig, train
@@ -80,9 +81,9 @@ def new_networks(
 def generator_path(config: TrainConfig, images: Tensor) -> Path:
     """Return where the generator of this recipe on these images belongs in the cache.
 
-    The name is made from every setting and from the bytes of the images.
+    The name is made from ganlib's version, every setting and the bytes of the images.
     """
-    digest = hashlib.sha256(json.dumps(asdict(config)).encode())
+    digest = hashlib.sha256(json.dumps([__version__, asdict(config)]).encode())
     digest.update(str(tuple(images.shape)).encode())
     digest.update(images.cpu().contiguous().numpy())
     folder = os.environ.get("GANLIB_CACHE") or pooch.os_cache("ganlib")
@@ -107,11 +108,13 @@ def load_or_train(config: TrainConfig, images: Tensor) -> Generator:
         print("No trained generator here yet: training one, about a minute on 2 cores.")
     except ValueError:
         print("The stored generator is damaged: training a new one, about a minute.")
-    G, D = new_networks(config, tuple(images.shape[1:]))
+    networks = new_networks(config, tuple(images.shape[1:]))
+    G, D = (network.to(images.device) for network in networks)
     for record in train(G, D, images, config):
         averaged = record.averaged
     if record.step < config.steps:
         raise KeyboardInterrupt("stopped before the end: nothing was saved")
+    averaged = averaged.cpu()
     try:
         save_generator(averaged, path)
     except OSError as error:

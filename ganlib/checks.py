@@ -34,8 +34,8 @@ def check_images(images: Tensor, image_shape: Sequence[int] | None = None) -> No
         )
     raise ValueError(
         f"images are {shape[2]}×{shape[3]} pixels, this network was built for "
-        f"{wanted[1]}×{wanted[2]}: build it with image_shape={shape[1:]} or resize with "
-        f"torch.nn.functional.interpolate(images, size={wanted[1:]})."
+        f"{wanted[1]}×{wanted[2]}: build it with image_shape={shape[1:]} or resize "
+        f"with torch.nn.functional.interpolate(images, size={wanted[1:]})."
     )
 
 

@@ -158,7 +158,8 @@ def _load_digits(split: str) -> LabelledImages:
     large = interpolate(small, size=(20, 20), mode="bicubic", align_corners=False)
     # Resampling blurs, MNIST's strokes are nearly black and white: stretch.
     stretched = ((large - 0.3) / 0.55).clamp(0, 1)
-    framed = torch.stack([_centre_of_mass_to_middle(p) for p in pad(stretched, [4] * 4)])
+    padded = pad(stretched, [4, 4, 4, 4])
+    framed = torch.stack([_center_of_mass_to_middle(picture) for picture in padded])
     labels = torch.tensor(digits.target)
     train, test = train_test_split(
         range(len(labels)), test_size=360, random_state=0, stratify=digits.target
@@ -167,7 +168,7 @@ def _load_digits(split: str) -> LabelledImages:
     return LabelledImages(framed[chosen] * 2 - 1, labels[chosen], "digits", "embedded")
 
 
-def _centre_of_mass_to_middle(picture: Tensor) -> Tensor:
+def _center_of_mass_to_middle(picture: Tensor) -> Tensor:
     """Shift a picture (1, 28, 28) by whole pixels, as MNIST's authors did."""
     mass = picture[0] / picture.sum()
     places = torch.arange(28.0)
@@ -207,8 +208,8 @@ def _ensure_files(name: str, folder: Path, offline: bool) -> str:
     bases = _answering(MIRRORS[name], wrong[0].gz.name)
     if not bases:
         raise MissingDataError(
-            f"{name} is {state} (looked in {folder}) and no mirror answered: connect to "
-            'the network, copy the files there, or pass fallback="digits".',
+            f"{name} is {state} (looked in {folder}) and no mirror answered: connect "
+            'to the network, copy the files there, or pass fallback="digits".',
             f"it is {state} and no mirror answered",
         )
     try:
@@ -274,7 +275,8 @@ def _download(gz: Path, md5: str, bases: list[str]) -> None:
     pooch.get_logger().setLevel(logging.WARNING)  # the progress bar says it already
     failures = []
     for base in bases:
-        with tqdm(unit="B", unit_scale=True, desc=gz.name) as bar:
+        # pooch sets the true total; without any, a bar has no truth value for it to ask
+        with tqdm(total=1, unit="B", unit_scale=True, desc=gz.name) as bar:
             fetch = pooch.HTTPDownloader(timeout=(4, 10), progressbar=bar)
             try:
                 pooch.retrieve(

@@ -40,7 +40,12 @@ class Judge(nn.Module):
 
 
 def train_judge(
-    images: Tensor, labels: Tensor, *, epochs: int = 2, batch_size: int = 256, seed: int = 0
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int = 2,
+    batch_size: int = 256,
+    seed: int = 0,
 ) -> Judge:
     """Train a judge on images (N, 1, 28, 28) in [-1, 1] with labels (N,) in 0 … 9.
 

@@ -1,6 +1,8 @@
 """One function behind every exercise of the course."""
 
+import functools
 from collections.abc import Callable
+from types import FunctionType
 
 
 class _NotAnsweredError(Exception):
@@ -18,11 +20,12 @@ def check(answer: object, test: Callable[[object], object]) -> None:
         print("not answered yet")
         return
     try:
-        test(_refusing_dots(answer) if callable(answer) else answer)
+        is_function = isinstance(answer, FunctionType)  # not a network, not a class
+        test(_refusing_dots(answer) if is_function else answer)
     except _NotAnsweredError:
         print("not answered yet")
     except AssertionError as hint:
-        print(f"not yet: {hint or 'the property does not hold'}")
+        print(f"not yet: {str(hint) or 'the property does not hold'}")
     except Exception as error:  # a learner's code may raise anything
         print(f"not yet: your answer raised {type(error).__name__}: {error}")
     else:
@@ -30,6 +33,7 @@ def check(answer: object, test: Callable[[object], object]) -> None:
 
 
 def _refusing_dots(function: Callable) -> Callable:
+    @functools.wraps(function)
     def call(*args, **kwargs):
         result = function(*args, **kwargs)
         if result is ...:

@@ -35,7 +35,11 @@ def tile_images(images: Tensor, columns: int | None = None) -> Tensor:
 
 
 def show_images(
-    images: Tensor, *, columns: int | None = None, title: str = "", ax: Axes | None = None
+    images: Tensor,
+    *,
+    columns: int | None = None,
+    title: str = "",
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw images (N, C, H, W) in [-1, 1] as a grid without axes."""
     picture = tile_images(images, columns)
@@ -60,7 +64,8 @@ def show_curves(records: Sequence[Record], ax: Axes | None = None) -> Axes:
     ax.plot(seen, [record.d_loss for record in records], color=REAL, label="loss of D")
     ax.plot(seen, [record.g_loss for record in records], color=FAKE, label="loss of G")
     ax.axhline(math.log(2), color="gray", linestyle="--", linewidth=1)
-    ax.annotate("log 2", (1, math.log(2)), xycoords=("axes fraction", "data"), fontsize=8)
+    right_end = ax.get_yaxis_transform()  # x in shares of the width, y in data
+    ax.text(0.99, math.log(2), "log 2", transform=right_end, ha="right", va="bottom")
     ax.set(xlabel="real images seen (thousands)", ylabel="loss (nats)")
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False)

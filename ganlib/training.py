@@ -28,20 +28,25 @@ class TrainConfig:
     lr_d: float = 1e-3  # and for D
     betas: tuple[float, float] = (0.0, 0.999)  # Adam's memory of gradient and square
     lr_decay: float = 0.5  # last share of the steps, over which both rates fall to 0
-    ema_decay: float = 0.999  # share of the averaged generator that each step keeps
+    ema_decay: float = 0.999  # share of G's average that a step keeps, less at first
     record_every: int = 100  # steps between two records
     seed: int = 0  # of the noise and of the order of the images
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "record_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more.")
+        least = {"steps": 1, "batch_size": 2, "record_every": 1}  # BatchNorm needs 2
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, expected {low} or more."
+                )
         for name in ("lr_g", "lr_d"):
             if not getattr(self, name) > 0:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, expected a rate above 0, "
                     "such as 1e-3."
                 )
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas are {self.betas}, expected two numbers in [0, 1).")
         for name in ("lr_decay", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(
@@ -152,10 +157,7 @@ def _run(
     opt_g, opt_d = _adam(G, config.lr_g, config), _adam(D, config.lr_d, config)
     schedules = [_linear_decay(opt, config) for opt in (opt_g, opt_d)]
     G.train(), D.train()
-    average = AveragedModel(
-        G, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True
-    )
-    average.requires_grad_(False).eval()
+    average = _running_average(G, config)
     meter = _Meter(config, average.module, device)
     good = _Snapshot(0, [G, D, average])
 
@@ -179,7 +181,7 @@ def _run(
     except KeyboardInterrupt:
         D.requires_grad_(True)
         step = meter.steps
-        print(f"Stopped after {step} of {config.steps} steps; what was learned is kept.")
+        print(f"Stopped after {step} of {config.steps} steps; the weights are kept.")
         yield meter.record(step)
 
 
@@ -206,6 +208,16 @@ def _linear_decay(
         return min(1.0, (config.steps - step) / falling)
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+
+
+def _running_average(G: nn.Module, config: TrainConfig) -> AveragedModel:
+    def mix(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        # A short memory at first, so that the untrained weights are soon forgotten.
+        decay = min(config.ema_decay, (1 + count.item()) / (10 + count.item()))
+        get_ema_multi_avg_fn(decay)(averaged, current, count)
+
+    average = AveragedModel(G, multi_avg_fn=mix, use_buffers=True)
+    return average.requires_grad_(False).eval()
 
 
 class _Meter:
@@ -251,7 +263,8 @@ class _Snapshot:
 
 
 def _stop_unless_finite(record: Record, good: _Snapshot, config: TrainConfig) -> None:
-    sums = [value.float().sum() for n in good.networks for value in n.state_dict().values()]
+    states = [network.state_dict().values() for network in good.networks]
+    sums = [values.float().sum() for state in states for values in state]
     if math.isfinite(record.d_loss + record.g_loss + torch.stack(sums).sum().item()):
         return
     good.restore()

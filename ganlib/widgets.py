@@ -2,7 +2,7 @@
 
 import ipywidgets
 import torch
-from ipywidgets import FloatSlider, HBox, HTML, IntSlider, VBox
+from ipywidgets import HTML, FloatSlider, HBox, IntSlider, VBox
 from torch import Tensor, nn
 
 from ganlib.latent import sample_noise, slerp
@@ -32,9 +32,8 @@ class LatentExplorer(VBox):
         self._redraw()
 
     def _redraw(self, _change: dict | None = None) -> None:
-        start, end = (
-            sample_noise(1, self.G.latent_dim, seed=self.seed.value + i)[0] for i in (0, 1)
-        )
+        seeds = (self.seed.value, self.seed.value + 1)
+        start, end = (sample_noise(1, self.G.latent_dim, seed=s)[0] for s in seeds)
         self.z = slerp(start, end, torch.tensor([self.walk.value]))
         for i, slider in enumerate(self.noise):
             self.z[0, i] += slider.value

@@ -2,11 +2,13 @@
 
 import os
 import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +74,20 @@ def test_every_dependency_is_pinned_to_a_version_that_it_allows(need):
     name = canonicalize_name(need.name)
     assert name in pinned, f"{need.name} is not in constraints.txt"
     assert need.specifier.contains(pinned[name]), f"{need}: pinned to {pinned[name]}"
+
+
+def test_no_pin_shuts_out_the_oldest_python():
+    """A package may want 3.11.5, and Debian's Python is 3.11.2."""
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    for line in pins():
+        name, version = line.split("==")
+        try:
+            installed = metadata(name)
+        except PackageNotFoundError:
+            continue  # not needed on this system
+        if installed["Version"] == version and installed["Requires-Python"]:
+            wanted = SpecifierSet(installed["Requires-Python"])
+            assert wanted.contains(oldest), f"{line} needs Python {wanted}"
 
 
 def test_the_project_itself_is_not_pinned():

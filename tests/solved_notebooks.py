@@ -1,0 +1,65 @@
+"""Write copies of the notebooks in which every exercise is solved.
+
+    python tests/solved_notebooks.py FOLDER
+
+Each solution is taken from the folded <details> block under its exercise, and the
+check below it is marked as a checked cell that must print "right". nbval then runs the
+copies like any other notebook.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+from nbformat import NotebookNode
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+SOLUTION = re.compile(r"<details>.*?```python\n(.*?)\n```.*?</details>", re.DOTALL)
+
+
+class Exercise(NamedTuple):
+    """The three cells of an exercise, and the code of its solution."""
+
+    answer: NotebookNode
+    check: NotebookNode
+    solution: str
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def exercises(notebook: NotebookNode) -> Iterator[Exercise]:
+    """Yield the exercises; raise ValueError where one lacks its check or solution."""
+    cells = notebook.cells
+    for i, cell in enumerate(cells):
+        if "exercise" not in tags(cell):
+            continue
+        check, folded = cells[i + 1], cells[i + 2]
+        solution = SOLUTION.search(folded.source)
+        if "exercise-check" not in tags(check) or solution is None:
+            raise ValueError(f"cell {i}: an exercise without its check or its solution")
+        yield Exercise(cell, check, solution[1])
+
+
+def solve(notebook: NotebookNode) -> NotebookNode:
+    for exercise in exercises(notebook):
+        exercise.answer.source = exercise.solution
+        exercise.check.metadata["tags"] = ["nbval-check-output"]
+        exercise.check.outputs = [
+            nbformat.v4.new_output("stream", name="stdout", text="right\n")
+        ]
+    return notebook
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in NOTEBOOKS:
+        nbformat.write(solve(nbformat.read(path, 4)), folder / path.name)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
