@@ -26,11 +26,11 @@ def check_images(images: Tensor, image_shape: Sequence[int] | None = None) -> No
         return
     wanted = tuple(image_shape)
     if shape[1] != wanted[0]:
-        to_grey = " or make them grey with images.mean(1, keepdim=True)"
+        to_gray = " or make them gray with images.mean(1, keepdim=True)"
         raise ValueError(
             f"images have {shape[1]} channels, this network was built for {wanted[0]}: "
             f"build it with image_shape={shape[1:]}"
-            f"{to_grey if wanted[0] == 1 else ''}."
+            f"{to_gray if wanted[0] == 1 else ''}."
         )
     raise ValueError(
         f"images are {shape[2]}×{shape[3]} pixels, this network was built for "
@@ -52,10 +52,15 @@ def check_range(images: Tensor) -> None:
         )
     low, high = images.min().item(), images.max().item()
     if not (low >= -1.001 and high <= 1.001):  # also true for NaN
-        mend = "images / 127.5 - 1" if high > 2 else "images.clamp(-1, 1)"
+        if low >= 0 and high > 100:
+            mend = "images / 127.5 - 1"  # bytes
+        elif low >= -1.1 and high <= 1.1:
+            mend = "images.clamp(-1, 1)"  # overshoot of a resizing, say
+        else:
+            mend = "2 * (images - images.min()) / (images.max() - images.min()) - 1"
         raise ValueError(
             f"images reach from {low:.3g} to {high:.3g}, expected [-1, 1], "
-            f"the range of tanh: try {mend}."
+            f"the range of tanh: write {mend}."
         )
     if low >= 0:
         raise ValueError(

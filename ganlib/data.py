@@ -1,33 +1,16 @@
 """Where images come from: MNIST, Fashion-MNIST, and digits that need no network."""
 
-import gzip
-import hashlib
-import logging
 import os
-import shutil
-import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pooch
-import requests
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
-from tqdm.auto import tqdm
 
-try:
-    from torchvision import datasets
-except (ImportError, RuntimeError, OSError) as error:
-    raise ImportError(
-        f"torchvision does not fit the torch {torch.__version__} beside it ({error}): "
-        "reinstall both together and from one index, with pip install --force-reinstall"
-        " torch torchvision, or for the CPU-only builds the same with --index-url "
-        "https://download.pytorch.org/whl/cpu."
-    ) from None
+from ganlib.download import DATASETS, MissingDataError, ensure_files
 
 
 class LabelledImages(NamedTuple):
@@ -40,44 +23,6 @@ class LabelledImages(NamedTuple):
     labels: Tensor
     name: str
     source: str
-
-
-class MissingDataError(RuntimeError):
-    """A data set is neither on this machine nor to be had from the network."""
-
-    def __init__(self, sentence: str, short: str):
-        super().__init__(sentence)
-        self.short = short  # the cause in few words, without paths
-
-
-_CLASSES = {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST}
-_NAMES = (*_CLASSES, "digits")
-
-# Each holds the four .gz files that torchvision's class lists, with equal checksums.
-MIRRORS = {
-    "mnist": [
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    ],
-    "fashion-mnist": [
-        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-    ],
-}
-MNIST_SHA256 = {  # of the unpacked files
-    "train-images-idx3-ubyte": (
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
-    ),
-    "train-labels-idx1-ubyte": (
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
-    ),
-    "t10k-images-idx3-ubyte": (
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
-    ),
-    "t10k-labels-idx1-ubyte": (
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
-    ),
-}
 
 
 def load_images(
@@ -102,7 +47,7 @@ def load_images(
     Raises ValueError for an unknown name or split, MissingDataError for missing data.
     Taught in notebook 01.
     """
-    _check_choice("name", name, _NAMES)
+    _check_choice("name", name, (*DATASETS, "digits"))
     _check_choice("split", split, ("train", "test"))
     if fallback is not None:
         _check_choice("fallback", fallback, ("digits",))
@@ -110,18 +55,23 @@ def load_images(
         return _load_digits(split)
     if offline is None:
         offline = os.environ.get("GANLIB_OFFLINE", "0") not in ("", "0")
-    root = Path(root or os.environ.get("GANLIB_DATA") or pooch.os_cache("ganlib"))
-    folder = root / _CLASSES[name].__name__ / "raw"
+    root = Path(root or data_folder())
+    folder = root / DATASETS[name].__name__ / "raw"
     try:
-        source = _ensure_files(name, folder, offline)
+        source = ensure_files(name, folder, offline)
     except MissingDataError as error:
         if fallback is None:
             raise
         print(f"Using the embedded digits in place of {name}: {error.short}.")
         return _load_digits(split)
-    dataset = _CLASSES[name](root, train=split == "train")
+    dataset = DATASETS[name](root, train=split == "train")
     images = dataset.data.unsqueeze(1).float() / 127.5 - 1
     return LabelledImages(images, dataset.targets.long(), name, source)
+
+
+def data_folder() -> Path:
+    """Return where data sets are kept: GANLIB_DATA, or else your cache folder."""
+    return Path(os.environ.get("GANLIB_DATA") or pooch.os_cache("ganlib"))
 
 
 def batch_indices(
@@ -175,131 +125,3 @@ def _center_of_mass_to_middle(picture: Tensor) -> Tensor:
     down = 13.5 - (mass.sum(1) * places).sum()
     right = 13.5 - (mass.sum(0) * places).sum()
     return picture.roll((round(down.item()), round(right.item())), dims=(1, 2))
-
-
-class _File(NamedTuple):
-    gz: Path
-    md5: str  # of the .gz file
-    sha256: str | None  # of the unpacked file, where it is published
-
-    @property
-    def unpacked(self) -> Path:
-        return self.gz.with_suffix("")
-
-
-def _ensure_files(name: str, folder: Path, offline: bool) -> str:
-    """See to it that the four files lie in ``folder``, checked; return the source."""
-    sha256 = MNIST_SHA256 if name == "mnist" else {}
-    files = [
-        _File(folder / gz, md5, sha256.get(gz.removesuffix(".gz")))
-        for gz, md5 in _CLASSES[name].resources
-    ]
-    wrong = [file for file in files if not _is_right(file)]
-    if not wrong:
-        return "cache"
-    damaged = [file.unpacked.name for file in wrong if file.unpacked.exists()]
-    state = f"{' and '.join(damaged)} damaged" if damaged else "not on this machine"
-    if offline:
-        raise MissingDataError(
-            f"{name} is {state} (looked in {folder}) and the network is switched off: "
-            'load it once without offline, or pass fallback="digits".',
-            f"it is {state} and the network is switched off",
-        )
-    bases = _answering(MIRRORS[name], wrong[0].gz.name)
-    if not bases:
-        raise MissingDataError(
-            f"{name} is {state} (looked in {folder}) and no mirror answered: connect "
-            'to the network, copy the files there, or pass fallback="digits".',
-            f"it is {state} and no mirror answered",
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in wrong:
-            if not _has_md5(file.gz, file.md5):
-                _download(file.gz, file.md5, bases)
-            _unpack(file.gz)
-            if not _is_right(file):
-                raise OSError(f"{file.gz.name} did not unpack to what it should be")
-    except OSError as error:
-        raise MissingDataError(
-            f"{name} could not be stored in {folder} ({error}): set GANLIB_DATA to a "
-            'folder that you can write to, try again later, or pass fallback="digits".',
-            f"it is {state} and fetching it failed",
-        ) from None
-    return "download"
-
-
-def _is_right(file: _File) -> bool:
-    """Tell whether the unpacked file holds what it should."""
-    if not file.unpacked.is_file():
-        return False
-    expected = file.sha256
-    if expected is None:  # then the .gz vouches for its contents
-        if not _has_md5(file.gz, file.md5):
-            return False
-        with gzip.open(file.gz) as stream:
-            expected = hashlib.file_digest(stream, "sha256").hexdigest()
-    with file.unpacked.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == expected
-
-
-def _has_md5(path: Path, md5: str) -> bool:
-    return path.is_file() and pooch.file_hash(str(path), alg="md5") == md5
-
-
-def _answering(bases: list[str], file: str, seconds: float = 4.0) -> list[str]:
-    """Return the mirrors that answer within ``seconds``, asked all at once.
-
-    Threads, since looking up a name may hang for longer than any time-out of a socket.
-    """
-    answered: list[str] = []
-
-    def ask(base: str) -> None:
-        try:
-            requests.head(base + file, timeout=seconds, allow_redirects=True)
-            answered.append(base)
-        except requests.RequestException:
-            pass
-
-    threads = [threading.Thread(target=ask, args=(b,), daemon=True) for b in bases]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + seconds
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return [base for base in bases if base in answered]
-
-
-def _download(gz: Path, md5: str, bases: list[str]) -> None:
-    """Fetch one file from the first mirror that has it; pooch moves it in place."""
-    pooch.get_logger().setLevel(logging.WARNING)  # the progress bar says it already
-    failures = []
-    for base in bases:
-        # pooch sets the true total; without any, a bar has no truth value for it to ask
-        with tqdm(total=1, unit="B", unit_scale=True, desc=gz.name) as bar:
-            fetch = pooch.HTTPDownloader(timeout=(4, 10), progressbar=bar)
-            try:
-                pooch.retrieve(
-                    base + gz.name,
-                    f"md5:{md5}",
-                    fname=gz.name,
-                    path=gz.parent,
-                    downloader=fetch,
-                )
-                return
-            except (OSError, ValueError) as error:  # ValueError: the hash is wrong
-                failures.append(f"{base}: {type(error).__name__}")
-    raise OSError("; ".join(failures))
-
-
-def _unpack(gz: Path) -> None:
-    """Write the unpacked file under a temporary name first, then move it in place."""
-    handle, temporary = tempfile.mkstemp(dir=gz.parent, prefix=gz.stem)
-    try:
-        with gzip.open(gz) as packed, os.fdopen(handle, "wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, gz.with_suffix(""))
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -60,6 +60,16 @@ def train_judge(
             f"labels have shape {tuple(labels.shape)}, expected ({len(images)},): "
             "one digit for each image."
         )
+    if len(images) < 20:
+        raise ValueError(
+            f"there are {len(images)} images, too few to train and to test a judge: "
+            "use at least 1,000."
+        )
+    if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() > 9:
+        raise ValueError(
+            f"labels are {labels.dtype} from {labels.min()} to {labels.max()}, "
+            "expected int64 in 0 … 9: write labels.long(), and count from 0."
+        )
     order = torch.Generator().manual_seed(seed)
     shuffled = torch.randperm(len(images), generator=order)
     held_out, used = shuffled.tensor_split([len(images) // 10])

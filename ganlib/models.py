@@ -76,7 +76,7 @@ class Discriminator(nn.Module):
         return self.net(images).squeeze(1)
 
 
-# The initialisers below are meant for ``network.apply(init_...)``. They touch Linear
+# The initializers below are meant for ``network.apply(init_...)``. They touch Linear
 # layers only: BatchNorm keeps its gain of 1 and shift of 0, since a gain drawn from
 # N(0, 0.02) would all but switch the layer off.
 

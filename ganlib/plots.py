@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganlib.checks import check_images
-from ganlib.training import Record
+from ganlib.records import Record
 
 REAL, FAKE = "#0072B2", "#D55E00"  # blue and orange, told apart by everybody
 
@@ -20,7 +20,7 @@ REAL, FAKE = "#0072B2", "#D55E00"  # blue and orange, told apart by everybody
 def tile_images(images: Tensor, columns: int | None = None) -> Tensor:
     """Lay images (N, C, H, W) in [-1, 1] out as one picture, (H, W) or (H, W, 3).
 
-    Values in [0, 1], a white pixel between neighbours; ``columns`` defaults to about
+    Values in [0, 1], a white pixel between neighbors; ``columns`` defaults to about
     √N. Empty places at the end stay white.
     """
     check_images(images)
@@ -50,7 +50,7 @@ def show_images(
         _, ax = plt.subplots(
             figsize=(size, size * height / width + extra), layout="constrained"
         )
-    ax.imshow(picture, cmap="gray", vmin=0, vmax=1)
+    ax.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1)
     ax.set_axis_off()
     if title:
         ax.set_title(title, fontsize=10)

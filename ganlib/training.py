@@ -1,10 +1,8 @@
 """The two steps of the game, and the loop around them."""
 
-import copy
 import math
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ganlib.checks import check_images, check_range
 from ganlib.data import batch_indices
 from ganlib.losses import d_loss, g_loss_non_saturating
+from ganlib.records import Meter, Record, Snapshot
 
 
 @dataclass(frozen=True)
@@ -52,21 +51,6 @@ class TrainConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, expected a share in [0, 1]."
                 )
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a training tells at one moment; means run over the steps since the last."""
-
-    step: int
-    images_seen: int  # real ones
-    seconds: float  # spent in steps, without what the notebook does in between
-    d_loss: float
-    g_loss: float
-    d_real: float  # mean D(x), a probability
-    d_fake: float  # mean D(G(z)), before G's update
-    d_accuracy: float  # share of real and fake images that D puts on the right side
-    averaged: nn.Module = field(repr=False)  # G's running average, the same every time
 
 
 def d_step(
@@ -158,8 +142,8 @@ def _run(
     schedules = [_linear_decay(opt, config) for opt in (opt_g, opt_d)]
     G.train(), D.train()
     average = _running_average(G, config)
-    meter = _Meter(config, average.module, device)
-    good = _Snapshot(0, [G, D, average])
+    meter = Meter(config.batch_size, average.module, device)
+    good = Snapshot(0, [G, D, average])
 
     try:
         for step in range(1, config.steps + 1):
@@ -175,7 +159,7 @@ def _run(
             if step % config.record_every == 0 or step == config.steps:
                 record = meter.record(step)
                 _stop_unless_finite(record, good, config)
-                good = _Snapshot(step, good.networks)
+                good = Snapshot(step, good.networks)
                 yield record
                 meter.go_on()
     except KeyboardInterrupt:
@@ -213,56 +197,15 @@ def _linear_decay(
 def _running_average(G: nn.Module, config: TrainConfig) -> AveragedModel:
     def mix(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
         # A short memory at first, so that the untrained weights are soon forgotten.
-        decay = min(config.ema_decay, (1 + count.item()) / (10 + count.item()))
+        done = average.n_averaged.item()  # stays on the CPU, unlike count
+        decay = min(config.ema_decay, (1 + done) / (10 + done))
         get_ema_multi_avg_fn(decay)(averaged, current, count)
 
     average = AveragedModel(G, multi_avg_fn=mix, use_buffers=True)
     return average.requires_grad_(False).eval()
 
 
-class _Meter:
-    """Sums on the device, so that no step has to wait for a number to reach Python."""
-
-    def __init__(self, config: TrainConfig, averaged: nn.Module, device: torch.device):
-        self.config, self.averaged = config, averaged
-        self.sums = torch.zeros(5, device=device)
-        self.steps = self.steps_before = 0
-        self.seconds = 0.0
-        self.go_on()
-
-    def go_on(self) -> None:
-        self.started = time.perf_counter()
-
-    def add(self, verdict: tuple[Tensor, Tensor, Tensor], g_loss: Tensor) -> None:
-        loss, real_logits, fake_logits = verdict
-        right = (real_logits > 0).float().mean() + (fake_logits < 0).float().mean()
-        d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
-        self.sums += torch.stack([loss, g_loss, d_real, d_fake, right / 2])
-        self.steps += 1
-
-    def record(self, step: int) -> Record:
-        means = self.sums / (self.steps - self.steps_before)
-        values = means.tolist()  # the one place where the device must catch up
-        self.seconds += time.perf_counter() - self.started
-        self.sums.zero_()
-        self.steps_before = self.steps
-        seen = step * self.config.batch_size
-        return Record(step, seen, self.seconds, *values, self.averaged)
-
-
-class _Snapshot:
-    """The weights at a record, to go back to."""
-
-    def __init__(self, step: int, networks: list[nn.Module]):
-        self.step, self.networks = step, networks
-        self.states = [copy.deepcopy(network.state_dict()) for network in networks]
-
-    def restore(self) -> None:
-        for network, state in zip(self.networks, self.states, strict=True):
-            network.load_state_dict(state)
-
-
-def _stop_unless_finite(record: Record, good: _Snapshot, config: TrainConfig) -> None:
+def _stop_unless_finite(record: Record, good: Snapshot, config: TrainConfig) -> None:
     states = [network.state_dict().values() for network in good.networks]
     sums = [values.float().sum() for state in states for values in state]
     if math.isfinite(record.d_loss + record.g_loss + torch.stack(sums).sum().item()):

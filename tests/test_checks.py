@@ -34,7 +34,7 @@ def test_image_shape_may_be_a_list():
         (GOOD[:, 0], ValueError, r"\(2, 28, 28\).*images.unsqueeze\(1\)"),
         (GOOD[None], ValueError, r"\(1, 2, 1, 28, 28\), expected \(N, C, H, W\)"),
         (torch.zeros(()), ValueError, r"shape \(\), expected \(N, C, H, W\)"),
-        (torch.zeros(2, 3, 28, 28), ValueError, "3 channels.*for 1:.*make them grey"),
+        (torch.zeros(2, 3, 28, 28), ValueError, "3 channels.*for 1:.*make them gray"),
         (torch.zeros(2, 1, 32, 28), ValueError, "32×28 pixels.*28×28.*interpolate"),
     ],
 )
@@ -44,14 +44,14 @@ def test_images_that_do_not_fit_are_refused(images, error, sentence):
 
 
 def test_advice_for_too_many_channels_works():
-    colour = torch.zeros(2, 3, 28, 28)
-    check_images(colour.mean(1, keepdim=True), (1, 28, 28))
+    color = torch.zeros(2, 3, 28, 28)
+    check_images(color.mean(1, keepdim=True), (1, 28, 28))
 
 
-def test_advice_for_three_channels_does_not_speak_of_grey():
+def test_advice_for_three_channels_does_not_speak_of_gray():
     with pytest.raises(ValueError, match="1 channels") as caught:
         check_images(GOOD, (3, 28, 28))
-    assert "grey" not in str(caught.value)
+    assert "gray" not in str(caught.value)
 
 
 def test_float64_is_welcome_where_it_is_the_default():

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from ganlib import data
+from ganlib import data, download
 from ganlib.data import MissingDataError, batch_indices, load_images
 
 SIZES = {"train": 20, "t10k": 10}
@@ -67,9 +67,9 @@ def packed(unpacked, monkeypatch):
     files = {f"{n}.gz": gzip.compress(content) for n, content in unpacked.items()}
     resources = [(n, hashlib.md5(content).hexdigest()) for n, content in files.items()]
     sha256 = {n: hashlib.sha256(content).hexdigest() for n, content in unpacked.items()}
-    for dataset in data._CLASSES.values():
+    for dataset in download.DATASETS.values():
         monkeypatch.setattr(dataset, "resources", resources)
-    monkeypatch.setattr(data, "MNIST_SHA256", sha256)
+    monkeypatch.setattr(download, "MNIST_SHA256", sha256)
     return files
 
 
@@ -78,8 +78,8 @@ def mirrors(packed, monkeypatch):
     """A function of base addresses: from here on ganlib fetches from them."""
 
     def use(*bases):
-        for name in data.MIRRORS:
-            monkeypatch.setitem(data.MIRRORS, name, list(bases))
+        for name in download.MIRRORS:
+            monkeypatch.setitem(download.MIRRORS, name, list(bases))
 
     return use
 
@@ -176,7 +176,7 @@ def cut_off_the_end(path):
 
 
 def test_checksums_are_the_published_ones():
-    assert list(data.MNIST_SHA256.values()) == [
+    assert list(download.MNIST_SHA256.values()) == [
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
@@ -185,7 +185,7 @@ def test_checksums_are_the_published_ones():
 
 
 def test_every_mirror_speaks_https():
-    bases = [base for bases in data.MIRRORS.values() for base in bases]
+    bases = [base for bases in download.MIRRORS.values() for base in bases]
     assert all(base.startswith("https://") and base.endswith("/") for base in bases)
 
 
@@ -376,7 +376,7 @@ def test_wrong_checksum_says_what_to_do(packed, serve, mirrors, folder):
 
 
 def test_file_that_unpacks_to_something_else_is_refused(mirror, folder, monkeypatch):
-    monkeypatch.setitem(data.MNIST_SHA256, TRAIN_IMAGES, "0" * 64)
+    monkeypatch.setitem(download.MNIST_SHA256, TRAIN_IMAGES, "0" * 64)
     assert "did not unpack to what it should be" in refusal(folder, offline=False)
 
 
@@ -605,7 +605,7 @@ def test_digits_bear_the_labels_of_the_pictures_that_they_were_made_from(all_dig
         large = torch.tensor(np.array(picture.resize((20, 20), Image.BICUBIC)) / 255.0)
         framed = torch.zeros(28, 28)
         framed[4:24, 4:24] = ((large - 0.3) / 0.55).clamp(0, 1)
-        rows, columns = centre_of_mass(framed[None])
+        rows, columns = center_of_mass(framed[None])
         shift = round(13.5 - rows.item()), round(13.5 - columns.item())
         enlarged.append(framed.roll(shift, (0, 1)))
     made = ((images + 1) / 2).flatten(1)
@@ -614,15 +614,15 @@ def test_digits_bear_the_labels_of_the_pictures_that_they_were_made_from(all_dig
     assert distance.median() < 0.7  # different pictures lie about 9 apart
 
 
-def centre_of_mass(pictures):
+def center_of_mass(pictures):
     """The mean row and column (N,) of pictures (N, 28, 28) with values in [0, 1]."""
     mass, places = pictures.sum((1, 2)), torch.arange(28.0)
     rows, columns = pictures.sum(2), pictures.sum(1)
     return (rows * places).sum(1) / mass, (columns * places).sum(1) / mass
 
 
-def test_digits_have_their_centre_of_mass_in_the_middle(all_digits):
-    rows, columns = centre_of_mass((all_digits[0][:, 0] + 1) / 2)
+def test_digits_have_their_center_of_mass_in_the_middle(all_digits):
+    rows, columns = center_of_mass((all_digits[0][:, 0] + 1) / 2)
     assert (rows - 13.5).abs().max() <= 0.501
     assert (columns - 13.5).abs().max() <= 0.501
 
@@ -714,4 +714,4 @@ def test_torchvision_that_does_not_fit_ends_in_one_sentence(tmp_path):
     assert last.startswith("ImportError: torchvision does not fit the torch")
     assert "operator torchvision::nms does not exist" in last
     assert "pip install --force-reinstall torch torchvision" in last
-    assert "https://download.pytorch.org/whl/cpu" in last
+    assert "CPU-only builds with the lines in README.md" in last

@@ -17,9 +17,9 @@ from ganlib.models import (
     init_xavier_,
 )
 
-INITIALISERS = [init_normal_, init_xavier_, init_kaiming_, init_orthogonal_]
-each_initialiser = pytest.mark.parametrize(
-    "init", INITIALISERS, ids=lambda function: function.__name__
+INITIALIZERS = [init_normal_, init_xavier_, init_kaiming_, init_orthogonal_]
+each_initializer = pytest.mark.parametrize(
+    "init", INITIALIZERS, ids=lambda function: function.__name__
 )
 
 
@@ -184,22 +184,22 @@ def test_orthogonal_weights_are_orthonormal(shape):
     )
 
 
-@each_initialiser
-def test_every_initialiser_sets_all_biases_to_zero(init):
+@each_initializer
+def test_every_initializer_sets_all_biases_to_zero(init):
     G = Generator().apply(init)
     linear = [m for m in G.modules() if isinstance(m, nn.Linear)]
     assert all((layer.bias == 0).all() for layer in linear)
 
 
-@each_initialiser
-def test_every_initialiser_draws_new_weights(init):
+@each_initializer
+def test_every_initializer_draws_new_weights(init):
     network = nn.Linear(20, 30)
     before = network.weight.clone()
     assert not torch.equal(network.apply(init).weight, before)
 
 
-@each_initialiser
-def test_no_initialiser_touches_batch_norm(init):
+@each_initializer
+def test_no_initializer_touches_batch_norm(init):
     G = Generator().apply(init)
     norms = [m for m in G.modules() if isinstance(m, nn.BatchNorm1d)]
     assert len(norms) == 3

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from ganlib import training
+from ganlib import records, training
 from ganlib.data import batch_indices
 from ganlib.losses import d_loss, g_loss_non_saturating, g_loss_saturating
 from ganlib.training import TrainConfig, d_step, g_step, pick_device, train
@@ -305,7 +305,7 @@ def test_seconds_leave_out_what_the_notebook_does(
 ):
     G, D = tiny_networks()
     now = [0.0]
-    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(records.time, "perf_counter", lambda: now[0])
 
     def one_second_passes(*_):
         now[0] += 1
@@ -318,6 +318,7 @@ def test_seconds_leave_out_what_the_notebook_does(
 
 def test_no_loss_is_read_between_records(tiny_networks, tiny_images, monkeypatch):
     read = []
+    run = train(*tiny_networks(), tiny_images, TrainConfig(20, 8, record_every=20))
     for name in ("item", "tolist", "__float__", "__bool__", "__format__"):
         original = getattr(torch.Tensor, name)
 
@@ -326,7 +327,7 @@ def test_no_loss_is_read_between_records(tiny_networks, tiny_images, monkeypatch
             return original(self, *args)
 
         monkeypatch.setattr(torch.Tensor, name, spy)
-    drive(*tiny_networks(), tiny_images, TrainConfig(20, 8, record_every=20))
+    list(run)
     assert len(read) <= 2  # the means, and the check that all is finite
 
 
@@ -465,7 +466,7 @@ def test_ctrl_c_gives_a_last_record(tiny_networks, tiny_images, call):
 
 def test_ctrl_c_says_where_it_stopped(tiny_networks, tiny_images, capsys):
     interrupted(tiny_networks, tiny_images, 3 * 5 + 1)
-    expected = "Stopped after 5 of 10 steps; what was learned is kept.\n"
+    expected = "Stopped after 5 of 10 steps; the weights are kept.\n"
     assert capsys.readouterr().out == expected
 
 
@@ -504,13 +505,14 @@ def test_ctrl_c_before_the_first_step_still_gives_a_record(tiny_networks, tiny_i
 
 def poisoned(G, D, images, poison):
     """Poison a training after its record of step 4; return all states of then."""
-    images, states = images.clone(), None
+    images = images.clone()
+    run = train(G, D, images, SHORT)
+    averaged = next(run).averaged
+    states = [weights(network) for network in (G, D, averaged)]
+    poison(G, D, images)
     with pytest.raises(FloatingPointError) as caught:
-        for record in train(G, D, images, SHORT):
-            assert record.step == 4
-            states = [weights(network) for network in (G, D, record.averaged)]
-            poison(G, D, images)
-    return str(caught.value), states, record.averaged
+        next(run)
+    return str(caught.value), states, averaged
 
 
 def into_the_images(G, D, images):

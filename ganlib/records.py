@@ -1,0 +1,65 @@
+"""What a training tells at one moment, and the way back to that moment."""
+
+import copy
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a training tells at one moment; means run over the steps since the last."""
+
+    step: int
+    images_seen: int  # real ones
+    seconds: float  # spent in steps, without what the notebook does in between
+    d_loss: float
+    g_loss: float
+    d_real: float  # mean D(x), a probability
+    d_fake: float  # mean D(G(z)), before G's update
+    d_accuracy: float  # share of real and fake images that D puts on the right side
+    averaged: nn.Module = field(repr=False)  # G's running average, the same every time
+
+
+class Meter:
+    """Sums on the device, so that no step has to wait for a number to reach Python."""
+
+    def __init__(self, batch_size: int, averaged: nn.Module, device: torch.device):
+        self.batch_size, self.averaged = batch_size, averaged
+        self.sums = torch.zeros(5, device=device)
+        self.steps = self.steps_before = 0
+        self.seconds = 0.0
+        self.go_on()
+
+    def go_on(self) -> None:
+        self.started = time.perf_counter()
+
+    def add(self, verdict: tuple[Tensor, Tensor, Tensor], g_loss: Tensor) -> None:
+        loss, real_logits, fake_logits = verdict
+        right = (real_logits > 0).float().mean() + (fake_logits < 0).float().mean()
+        d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
+        self.sums += torch.stack([loss, g_loss, d_real, d_fake, right / 2])
+        self.steps += 1
+
+    def record(self, step: int) -> Record:
+        means = self.sums / (self.steps - self.steps_before)
+        values = means.tolist()  # the one place where the device must catch up
+        self.seconds += time.perf_counter() - self.started
+        self.sums.zero_()
+        self.steps_before = self.steps
+        seen = step * self.batch_size
+        return Record(step, seen, self.seconds, *values, self.averaged)
+
+
+class Snapshot:
+    """The weights at a record, to go back to."""
+
+    def __init__(self, step: int, networks: list[nn.Module]):
+        self.step, self.networks = step, networks
+        self.states = [copy.deepcopy(network.state_dict()) for network in networks]
+
+    def restore(self) -> None:
+        for network, state in zip(self.networks, self.states, strict=True):
+            network.load_state_dict(state)
