@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from ganlib import records, training
+from ganlib import records
 from ganlib.data import batch_indices
 from ganlib.losses import d_loss, g_loss_non_saturating, g_loss_saturating
 from ganlib.training import TrainConfig, d_step, g_step, pick_device, train
