@@ -1,5 +1,6 @@
 """Sentences instead of tracebacks: what came, what was expected, how to mend it."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -51,7 +52,9 @@ def check_range(images: Tensor) -> None:
             "there are no images at all (an empty tensor): pass at least one batch."
         )
     low, high = images.min().item(), images.max().item()
-    if not (low >= -1.001 and high <= 1.001):  # also true for NaN
+    if math.isnan(low):
+        raise ValueError("the images hold NaN values: look for a division by zero.")
+    if low < -1.001 or high > 1.001:
         if low >= 0 and high > 100:
             mend = "images / 127.5 - 1"  # bytes
         elif low >= -1.1 and high <= 1.1:

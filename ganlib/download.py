@@ -80,39 +80,48 @@ def ensure_files(name: str, folder: Path, offline: bool) -> str:
         _File(folder / gz, md5, sha256.get(gz.removesuffix(".gz")))
         for gz, md5 in DATASETS[name].resources
     ]
-    wrong = [file for file in files if not _is_right(file)]
-    if not wrong:
-        return "cache"
-    damaged = [file.unpacked.name for file in wrong if file.unpacked.exists()]
-    state = f"{' and '.join(damaged)} damaged" if damaged else "not on this machine"
-    if offline:
-        raise MissingDataError(
-            f"{name} is {state} (looked in {folder}) and the network is switched off: "
-            'load it once without offline, or pass fallback="digits".',
-            f"it is {state} and the network is switched off",
-        )
-    bases = _answering(MIRRORS[name], wrong[0].gz.name)
-    if not bases:
-        raise MissingDataError(
-            f"{name} is {state} (looked in {folder}) and no mirror answered: connect "
-            'to the network, copy the files there, or pass fallback="digits".',
-            f"it is {state} and no mirror answered",
-        )
+    state = "not on this machine"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        wrong = [file for file in files if not _is_right(file)]
+        damaged = [file.unpacked.name for file in wrong if file.unpacked.exists()]
+        if damaged:
+            state = f"{' and '.join(damaged)} damaged"
         for file in wrong:
-            if not _has_md5(file.gz, file.md5):
-                _download(file.gz, file.md5, bases)
-            _unpack(file.gz)
-            if not _is_right(file):
-                raise OSError(f"{file.gz.name} did not unpack to what it should be")
+            if _has_md5(file.gz, file.md5):
+                _unpack(file)
+        absent = [file for file in wrong if not _is_right(file)]
+        if not absent:
+            return "cache"
+        _fetch(absent, [] if offline else MIRRORS[name])
+    except _NoNetworkError:
+        cause = "the network is switched off" if offline else "no mirror answered"
+        raise MissingDataError(
+            f"{name} is {state} (looked in {folder}) and {cause}: load it once with a "
+            'network, copy the files there, or pass fallback="digits".',
+            f"it is {state} and {cause}",
+        ) from None
     except OSError as error:
         raise MissingDataError(
-            f"{name} could not be stored in {folder} ({error}): set GANLIB_DATA to a "
-            'folder that you can write to, try again later, or pass fallback="digits".',
-            f"it is {state} and fetching it failed",
+            f"{name} could not be read from or stored in {folder} ({error}): set "
+            "GANLIB_DATA to a folder that you can read and write, try again later, or "
+            'pass fallback="digits".',
+            f"it is {state} and getting it failed",
         ) from None
     return "download"
+
+
+class _NoNetworkError(Exception):
+    pass
+
+
+def _fetch(files: list[_File], mirrors: list[str]) -> None:
+    bases = _answering(mirrors, files[0].gz.name)
+    if not bases:
+        raise _NoNetworkError
+    for file in files:
+        file.gz.parent.mkdir(parents=True, exist_ok=True)
+        _download(file.gz, file.md5, bases)
+        _unpack(file)
 
 
 def _is_right(file: _File) -> bool:
@@ -134,7 +143,7 @@ def _has_md5(path: Path, md5: str) -> bool:
 
 
 def _answering(bases: list[str], file: str, seconds: float = 4.0) -> list[str]:
-    """Return the mirrors that answer within ``seconds``, asked all at once.
+    """Return the mirrors that begin to send within ``seconds``, asked all at once.
 
     Threads, since looking up a name may hang for longer than any time-out of a socket.
     """
@@ -142,10 +151,12 @@ def _answering(bases: list[str], file: str, seconds: float = 4.0) -> list[str]:
 
     def ask(base: str) -> None:
         try:
-            requests.head(base + file, timeout=seconds, allow_redirects=True)
+            with requests.get(base + file, stream=True, timeout=seconds) as answer:
+                answer.raise_for_status()
+                next(answer.iter_content(1024))
             answered.append(base)
-        except requests.RequestException:
-            pass
+        except (requests.RequestException, StopIteration):
+            pass  # it does not count as answering
 
     threads = [threading.Thread(target=ask, args=(b,), daemon=True) for b in bases]
     for thread in threads:
@@ -178,14 +189,16 @@ def _download(gz: Path, md5: str, bases: list[str]) -> None:
     raise OSError("; ".join(failures))
 
 
-def _unpack(gz: Path) -> None:
+def _unpack(file: _File) -> None:
     """Write the unpacked file under a temporary name first, then move it in place."""
-    handle, temporary = tempfile.mkstemp(dir=gz.parent, prefix=gz.stem)
+    handle, temporary = tempfile.mkstemp(dir=file.gz.parent, prefix=file.unpacked.name)
     try:
-        with gzip.open(gz) as packed, os.fdopen(handle, "wb") as unpacked:
+        with gzip.open(file.gz) as packed, os.fdopen(handle, "wb") as unpacked:
             shutil.copyfileobj(packed, unpacked)
         os.chmod(temporary, 0o644)
-        os.replace(temporary, gz.with_suffix(""))
+        os.replace(temporary, file.unpacked)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    if not _is_right(file):
+        raise OSError(f"{file.gz.name} did not unpack to what it should be")

@@ -1,5 +1,7 @@
 """Numbers that judge samples, in the features of a small network: the judge."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -44,13 +46,12 @@ def train_judge(
     labels: Tensor,
     *,
     epochs: int = 2,
-    batch_size: int = 256,
     seed: int = 0,
 ) -> Judge:
     """Train a judge on images (N, 1, 28, 28) in [-1, 1] with labels (N,) in 0 … 9.
 
-    A tenth of the images is kept back for ``judge.accuracy``. Small sets are gone
-    through more often, so that there are at least 600 steps. Takes seconds.
+    A tenth of the images is kept back for ``judge.accuracy``. Small sets are cut into
+    smaller batches and gone through more often, so that there are at least 400 steps.
 
     Raises TypeError or ValueError for images or labels that do not fit.
     """
@@ -73,7 +74,8 @@ def train_judge(
     order = torch.Generator().manual_seed(seed)
     shuffled = torch.randperm(len(images), generator=order)
     held_out, used = shuffled.tensor_split([len(images) // 10])
-    epochs = max(epochs, -(-600 * batch_size // len(used)))
+    batch_size = max(32, min(256, len(used) // 200))
+    epochs = max(epochs, math.ceil(400 * batch_size / len(used)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         judge = Judge().to(images.device)

@@ -16,19 +16,26 @@ def sample_noise(count: int, latent_dim: int, *, seed: int) -> Tensor:
     return torch.randn(count, latent_dim, generator=generator)
 
 
-@torch.no_grad()
 def sample_images(G: nn.Module, count: int, *, seed: int, batch: int = 1000) -> Tensor:
     """Return ``count`` images (count, C, H, W) in [-1, 1], drawn by G in eval mode.
 
     The noise depends on ``seed`` alone, and G goes back to the mode that it had.
     """
+    z = sample_noise(count, G.latent_dim, seed=seed)
+    return torch.cat([draw(G, part) for part in z.split(batch)])
+
+
+@torch.no_grad()
+def draw(G: nn.Module, z: Tensor) -> Tensor:
+    """Return G's images (N, C, H, W) for z (N, latent_dim), in eval mode, as they are.
+
+    z may lie on another device than G. G goes back to the mode that it had.
+    """
     was_training = G.training
-    G.eval()
-    device = next(G.parameters()).device
-    z = sample_noise(count, G.latent_dim, seed=seed).to(device)
-    images = torch.cat([G(part) for part in z.split(batch)])
-    G.train(was_training)
-    return images
+    try:
+        return G.eval()(z.to(next(G.parameters()).device))
+    finally:
+        G.train(was_training)
 
 
 def lerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ def tile_images(images: Tensor, columns: int | None = None) -> Tensor:
     √N. Empty places at the end stay white.
     """
     check_images(images)
+    if len(images) == 0:
+        raise ValueError("there are no images to draw: pass at least one.")
     count, channels, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)

@@ -166,7 +166,12 @@ def _run(
         D.requires_grad_(True)
         step = meter.steps
         print(f"Stopped after {step} of {config.steps} steps; the weights are kept.")
-        yield meter.record(step)
+        if step == 0:  # no means to tell, but the networks are there
+            yield meter.record(step)
+        elif step > meter.steps_before:
+            record = meter.record(step)
+            _stop_unless_finite(record, good, config)
+            yield record
 
 
 def _endless_batches(images: Tensor, config: TrainConfig) -> Iterator[Tensor]:

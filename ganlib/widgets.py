@@ -3,9 +3,9 @@
 import ipywidgets
 import torch
 from ipywidgets import HTML, FloatSlider, HBox, IntSlider, VBox
-from torch import Tensor, nn
+from torch import nn
 
-from ganlib.latent import sample_noise, slerp
+from ganlib.latent import draw, sample_noise, slerp
 from ganlib.plots import png_bytes
 
 
@@ -37,7 +37,7 @@ class LatentExplorer(VBox):
         self.z = slerp(start, end, torch.tensor([self.walk.value]))
         for i, slider in enumerate(self.noise):
             self.z[0, i] += slider.value
-        self.image = self._draw(self.z)
+        self.image = draw(self.G, self.z).cpu()
         self.picture.value = png_bytes(self.image, zoom=self._zoom)
         moved = [s.description[:-2] for s in self.noise if s.value]
         self.words.value = (
@@ -45,14 +45,6 @@ class LatentExplorer(VBox):
             f"to seed {self.seed.value + 1}"
             + (f", with {', '.join(moved)} moved." if moved else ".")
         )
-
-    @torch.no_grad()
-    def _draw(self, z: Tensor) -> Tensor:
-        was_training = self.G.training
-        self.G.eval()
-        image = self.G(z.to(next(self.G.parameters()).device)).cpu()
-        self.G.train(was_training)
-        return image
 
 
 def explore_latent(G: nn.Module, *, zoom: int = 10) -> LatentExplorer:

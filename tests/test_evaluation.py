@@ -1,7 +1,5 @@
 """The judge on digits it never saw, and the Fréchet distance against its formula."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -14,12 +12,11 @@ from ganlib.evaluation import Judge, frechet_distance, judge_verdicts, train_jud
 
 @pytest.fixture(scope="module")
 def trained(digits):
-    """A judge, the seconds that it took, and what it did to the global randomness."""
+    """A judge, and whether it left the global random state as it was."""
     torch.rand(1)  # away from where a test before may have left it
-    before, started = torch.get_rng_state(), time.process_time()
-    judge = train_judge(digits.images, digits.labels, batch_size=32)
-    seconds = time.process_time() - started
-    return judge, seconds, torch.equal(torch.get_rng_state(), before)
+    before = torch.get_rng_state()
+    judge = train_judge(digits.images, digits.labels)
+    return judge, torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.fixture(scope="module")
@@ -74,16 +71,12 @@ def test_judge_knows_its_accuracy(judge, unseen):
 def test_accuracy_is_measured_on_images_kept_back(digits):
     # Labels drawn by lot can be learned by heart, but not guessed for other images.
     lot = torch.randint(10, (300,), generator=torch.Generator().manual_seed(0))
-    judge = train_judge(digits.images[:300], lot, batch_size=16)
+    judge = train_judge(digits.images[:300], lot)
     assert judge.accuracy < 0.5
 
 
-def test_judge_takes_seconds(trained):
-    assert trained[1] < 20
-
-
 def test_judge_leaves_the_global_random_state_alone(trained):
-    assert trained[2]
+    assert trained[1]
 
 
 def test_judge_is_ready_to_judge(judge):
@@ -93,9 +86,9 @@ def test_judge_is_ready_to_judge(judge):
 
 def test_judge_is_the_same_for_the_same_seed(digits):
     images, labels = digits.images[:100], digits.labels[:100]
-    one = train_judge(images, labels, batch_size=4, seed=3).head.weight
+    one = train_judge(images, labels, seed=3).head.weight
     torch.rand(1)  # the global random state plays no part
-    two = train_judge(images, labels, batch_size=4, seed=3).head.weight
+    two = train_judge(images, labels, seed=3).head.weight
     assert torch.equal(one, two)
 
 

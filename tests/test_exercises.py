@@ -71,6 +71,11 @@ def test_a_value_of_the_wrong_kind_is_told_so(verdict):
     assert "not yet: your answer raised TypeError" in verdict("half", is_small)
 
 
+def test_a_test_that_returns_false_is_not_passed(capsys):
+    check(4, lambda answer: answer == 3)
+    assert capsys.readouterr().out == "not yet: the property does not hold\n"
+
+
 def test_an_assertion_without_a_hint_still_says_something(verdict):
     def without_a_hint(answer):
         demand(answer < 1)

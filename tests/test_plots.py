@@ -25,6 +25,11 @@ def plain(*greys, size=(2, 3)):
     return torch.tensor(greys).view(-1, 1, 1, 1).expand(-1, 1, *size)
 
 
+def test_no_images_are_refused_with_a_sentence():
+    with pytest.raises(ValueError, match="there are no images to draw"):
+        tile_images(torch.zeros(0, 1, 28, 28))
+
+
 @pytest.fixture
 def ax():
     figure, ax = plt.subplots()

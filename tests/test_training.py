@@ -500,6 +500,29 @@ def test_ctrl_c_before_the_first_step_still_gives_a_record(tiny_networks, tiny_i
     assert [record.step for record in records] == [0]
 
 
+def test_ctrl_c_right_after_a_record_does_not_tell_the_same_twice(
+    tiny_networks, tiny_images
+):
+    _, _, records = interrupted(tiny_networks, tiny_images, 3 * 4 + 1)
+    assert [record.step for record in records] == [4]
+
+
+def test_ctrl_c_after_nan_restores_the_last_good_weights(tiny_networks, tiny_images):
+    G, D = tiny_networks()
+
+    def poison_then_press_ctrl_c(*_):
+        if D.calls == 3 * 5:
+            with torch.no_grad():
+                next(G.parameters()).fill_(math.nan)
+        if D.calls == 3 * 6:
+            raise KeyboardInterrupt
+
+    D.register_forward_pre_hook(poison_then_press_ctrl_c)
+    with pytest.raises(FloatingPointError, match="between step 4 and step 6"):
+        drive(G, D, tiny_images)
+    assert all(parameter.isfinite().all() for parameter in G.parameters())
+
+
 # --- numbers that are none
 
 
@@ -584,7 +607,7 @@ def test_finite_training_is_not_stopped(tiny_networks, tiny_images):
         (lambda x: x.squeeze(1), ValueError, r"images.unsqueeze\(1\)"),
         (lambda x: x[:7], ValueError, "there are 7 images, fewer than one batch of 8"),
         (lambda x: x[:0], ValueError, "no images at all"),
-        (lambda x: x * math.nan, ValueError, "nan"),
+        (lambda x: x * math.nan, ValueError, "NaN values"),
     ],
 )
 def test_images_that_do_not_fit_are_refused(
