@@ -37,7 +37,7 @@ def save_generator(G: Generator, path: str | Path) -> None:
 
 
 def load_generator(path: str | Path) -> Generator:
-    """Return the generator saved under ``path``, on the CPU and in eval mode.
+    """Return the generator saved under ``path``: on the CPU, in eval mode, frozen.
 
     Raises FileNotFoundError when it is not there, ValueError when it is damaged.
     """
@@ -61,7 +61,7 @@ def load_generator(path: str | Path) -> Generator:
             f"{path} or the .json beside it is damaged ({error}): delete both and save "
             "the generator again."
         ) from None
-    return G.eval()
+    return G.requires_grad_(False).eval()
 
 
 def new_networks(

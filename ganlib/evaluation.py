@@ -114,7 +114,7 @@ def frechet_distance(judge: Judge, real: Tensor, fake: Tensor) -> float:
 
     Raises TypeError or ValueError for images that do not fit, are not finite, or are
     fewer than the judge has features.
-    Source: Heusel et al. 2017. Taught in notebook 03.
+    Source: Heusel et al. 2017. Taught in notebook 06.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance  # slow to import
 

@@ -52,7 +52,7 @@ def show_images(
         _, ax = plt.subplots(
             figsize=(size, size * height / width + extra), layout="constrained"
         )
-    ax.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1)
+    ax.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
     if title:
         ax.set_title(title, fontsize=10)
@@ -92,6 +92,7 @@ def save_animation(
     """Write an endless GIF that shows each batch of images (N, C, H, W) as one grid.
 
     ``seconds`` is the length of one round; the last frame stays for one more second.
+    A large ``zoom`` makes a large file: rather show a small one enlarged.
     """
     if not frames:
         raise ValueError("there are no frames: pass at least one batch of images.")

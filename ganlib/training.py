@@ -21,12 +21,12 @@ class TrainConfig:
     Raises ValueError for settings that cannot work.
     """
 
-    steps: int = 5600  # updates of D, and as many of G
+    steps: int = 4000  # updates of D, and as many of G
     batch_size: int = 32  # real images, and as many fakes, in an update
     lr_g: float = 1e-3  # Adam's learning rate for G
     lr_d: float = 1e-3  # and for D
     betas: tuple[float, float] = (0.0, 0.999)  # Adam's memory of gradient and square
-    lr_decay: float = 0.5  # last share of the steps, over which both rates fall to 0
+    lr_decay: float = 0.3  # last share of the steps, over which both rates fall to 0
     ema_decay: float = 0.999  # share of G's average that a step keeps, less at first
     record_every: int = 100  # steps between two records
     seed: int = 0  # of the noise and of the order of the images

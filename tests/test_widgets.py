@@ -103,7 +103,7 @@ def test_every_slider_changes_the_picture(explorer, G, slider):
 
 
 def test_words_say_what_is_shown(explorer):
-    assert explorer.words.value == "The picture for seed 0, 0% of the way to seed 1."
+    assert "The picture for seed 0, 0% of the way to seed 1.<" in explorer.words.value
     explorer.seed.value, explorer.walk.value = 7, 0.3
     explorer.noise[0].value = explorer.noise[2].value = 1.0
     assert explorer.words.value == (
@@ -158,3 +158,28 @@ def test_a_thousand_events_leave_nothing_behind(explorer):
     blocks_after, tensors_after = move(500)
     assert tensors_after == tensors_before
     assert blocks_after - blocks_before < 500  # a kept picture is one block at least
+
+
+def test_reset_brings_single_numbers_back_to_zero(explorer):
+    for slider in explorer.noise:
+        slider.value = 1.5
+    before = explorer.z.clone()
+    explorer._reset(None)
+    assert [slider.value for slider in explorer.noise] == [0.0] * len(explorer.noise)
+    moved = (before - explorer.z)[0, : len(explorer.noise)]
+    torch.testing.assert_close(moved, torch.full_like(moved, 1.5))
+
+
+def test_an_error_is_said_under_the_picture_too(explorer):
+    def fail(*_):
+        raise RuntimeError("no more ink")
+
+    explorer.G.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="no more ink"):
+        explorer.seed.value = 3
+    assert "The picture could not be drawn: no more ink" in explorer.words.value
+
+
+def test_a_network_that_is_no_generator_is_refused():
+    with pytest.raises(TypeError, match="G is a Linear, expected a generator"):
+        explore_latent(torch.nn.Linear(3, 3))
