@@ -20,7 +20,7 @@ ifneq ($(GANLIB_DATA),)
 endif
 
 # torch's CPU threads wait for each other by spinning at full speed. As soon as another
-# program wants a core, all of them stall: one busy neighbour makes training 40 times
+# program wants a core, all of them stall: one busy neighbor makes training 40 times
 # slower. With this they spin only briefly, then sleep. It must be set before torch loads.
 GOMP_SPINCOUNT ?= 1000
 export GOMP_SPINCOUNT
@@ -46,7 +46,7 @@ lab: setup ## open the course in JupyterLab; ARGS="--no-browser" and the like ar
 		--LabApp.default_url=/lab/tree/$(notdir $(firstword $(ALL))) \
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
-test: setup ## test everything: the library, and every notebook twice; never uses the network
+test: setup ## test everything: the library, and every notebook twice; needs no network
 	@echo "== Part 1 of 3: the library"
 	$(PY) -m pytest
 	@echo "== Part 2 of 3: every notebook as it is, on MNIST if it is here, else on the embedded digits"

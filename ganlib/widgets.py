@@ -27,7 +27,7 @@ class LatentExplorer(VBox):
             FloatSlider(0.0, min=-3.0, max=3.0, step=0.1, description=f"z[{i}]")
             for i in range(min(8, G.latent_dim))
         ]
-        reset = Button(description="single numbers to 0")
+        reset = Button(description="back to 0", tooltip="Set z[0] … to 0")
         reset.on_click(self._reset)
         for slider in (self.seed, self.walk, *self.noise):
             slider.observe(self._redraw, names="value")

@@ -58,7 +58,7 @@ def closed_form(judge, real, fake):
 # --- the judge
 
 
-def test_judge_recognises_digits_that_it_never_saw(judge, unseen):
+def test_judge_recognizes_digits_that_it_never_saw(judge, unseen):
     right = judge(unseen.images).argmax(1) == unseen.labels
     assert right.float().mean() >= 0.93
 

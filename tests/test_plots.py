@@ -20,9 +20,9 @@ from ganlib.plots import (
 from ganlib.training import Record
 
 
-def plain(*greys, size=(2, 3)):
+def plain(*grays, size=(2, 3)):
     """Images (N, 1, *size), each of one value in [-1, 1]."""
-    return torch.tensor(greys).view(-1, 1, 1, 1).expand(-1, 1, *size)
+    return torch.tensor(grays).view(-1, 1, 1, 1).expand(-1, 1, *size)
 
 
 def test_no_images_are_refused_with_a_sentence():
@@ -52,8 +52,8 @@ def record(step, d_loss=0.5, g_loss=1.5):
 
 def test_grid_has_the_right_pixels_everywhere():
     picture = tile_images(plain(-1.0, 0.0, 0.5), columns=2)
-    black, grey, light, white = 0.0, 0.5, 0.75, 1.0
-    above = [black] * 3 + [white] + [grey] * 3
+    black, gray, light, white = 0.0, 0.5, 0.75, 1.0
+    above = [black] * 3 + [white] + [gray] * 3
     below = [light] * 3 + [white] * 4  # the fourth place stays empty
     expected = torch.tensor([above, above, [white] * 7, below, below])
     assert torch.equal(picture, expected)
@@ -83,7 +83,7 @@ def test_grid_is_about_as_wide_as_high_unless_told(count, columns, shape):
     assert tile_images(torch.zeros(count, 1, 28, 28), columns).shape == shape
 
 
-def test_grid_of_colour_images_keeps_its_colours():
+def test_grid_of_color_images_keeps_its_colors():
     red = torch.tensor([1.0, -1, -1]).view(1, 3, 1, 1).expand(2, 3, 2, 2)
     picture = tile_images(red, columns=2)
     assert picture.shape == (2, 5, 3)
@@ -179,7 +179,7 @@ def test_png_holds_the_pixels_of_the_grid():
     np.testing.assert_array_equal(decoded(png_bytes(images)), expected)
 
 
-def test_png_of_colour_images_is_in_colour():
+def test_png_of_color_images_is_in_color():
     assert decoded(png_bytes(torch.zeros(1, 3, 5, 6))).shape == (5, 6, 3)
 
 
@@ -198,7 +198,7 @@ def test_png_has_the_asked_columns():
 
 @pytest.fixture
 def gif(tmp_path):
-    frames = [plain(grey, -grey, size=(6, 8)) for grey in (-1.0, -0.5, 0.0, 0.5)]
+    frames = [plain(gray, -gray, size=(6, 8)) for gray in (-1.0, -0.5, 0.0, 0.5)]
     path = tmp_path / "walk.gif"
     assert save_animation(frames, path, columns=2, seconds=2.0, zoom=2) == path
     return Image.open(path)
@@ -221,7 +221,7 @@ def test_animation_goes_on_for_ever(gif):
     assert gif.info["loop"] == 0
 
 
-def test_animation_shows_the_right_greys(gif):
+def test_animation_shows_the_right_grays(gif):
     frames = [frame.convert("L") for frame in ImageSequence.Iterator(gif)]
     left = [frame.getpixel((3, 3)) for frame in frames]
     right = [frame.getpixel((30, 3)) for frame in frames]
