@@ -73,8 +73,11 @@ class _File(NamedTuple):
         return self.gz.with_suffix("")
 
 
-def ensure_files(name: str, folder: Path, offline: bool) -> str:
-    """See to it that the four files lie in ``folder``, checked; return the source."""
+def ensure_files(name: str, folder: Path, offline: bool, patience: float) -> str:
+    """See to it that the four files lie in ``folder``, checked; return the source.
+
+    Mirrors that do not begin to send within ``patience`` seconds are not used.
+    """
     sha256 = MNIST_SHA256 if name == "mnist" else {}
     files = [
         _File(folder / gz, md5, sha256.get(gz.removesuffix(".gz")))
@@ -92,7 +95,7 @@ def ensure_files(name: str, folder: Path, offline: bool) -> str:
         absent = [file for file in wrong if not _is_right(file)]
         if not absent:
             return "cache"
-        _fetch(absent, [] if offline else MIRRORS[name])
+        _fetch(absent, [] if offline else MIRRORS[name], patience)
     except _NoNetworkError:
         cause = "the network is switched off" if offline else "no mirror answered"
         raise MissingDataError(
@@ -114,8 +117,8 @@ class _NoNetworkError(Exception):
     pass
 
 
-def _fetch(files: list[_File], mirrors: list[str]) -> None:
-    bases = _answering(mirrors, files[0].gz.name)
+def _fetch(files: list[_File], mirrors: list[str], patience: float) -> None:
+    bases = _answering(mirrors, files[0].gz.name, patience)
     if not bases:
         raise _NoNetworkError
     for file in files:
@@ -142,7 +145,7 @@ def _has_md5(path: Path, md5: str) -> bool:
     return path.is_file() and pooch.file_hash(str(path), alg="md5") == md5
 
 
-def _answering(bases: list[str], file: str, seconds: float = 4.0) -> list[str]:
+def _answering(bases: list[str], file: str, seconds: float) -> list[str]:
     """Return the mirrors that begin to send within ``seconds``, asked all at once.
 
     Threads, since looking up a name may hang for longer than any time-out of a socket.

@@ -106,9 +106,8 @@ def test_words_say_what_is_shown(explorer):
     assert "The picture for seed 0, 0% of the way to seed 1.<" in explorer.words.value
     explorer.seed.value, explorer.walk.value = 7, 0.3
     explorer.noise[0].value = explorer.noise[2].value = 1.0
-    assert explorer.words.value == (
-        "The picture for seed 7, 30% of the way to seed 8, with z[0], z[2] moved."
-    )
+    expected = "seed 7, 30% of the way to seed 8, with z[0], z[2] moved."
+    assert expected in explorer.words.value
 
 
 def test_there_are_eight_noise_sliders_where_z_is_long_enough(tiny_networks):
