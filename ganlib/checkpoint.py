@@ -105,9 +105,9 @@ def load_or_train(config: TrainConfig, images: Tensor) -> Generator:
         print("Loaded the generator that was trained before.")
         return G
     except FileNotFoundError:
-        print("No trained generator here yet: training one, about a minute on 2 cores.")
+        print(f"No trained generator here yet: training one, {config.steps} steps.")
     except ValueError:
-        print("The stored generator is damaged: training a new one, about a minute.")
+        print(f"The stored generator is damaged: training one, {config.steps} steps.")
     networks = new_networks(config, tuple(images.shape[1:]))
     G, D = (network.to(images.device) for network in networks)
     for record in train(G, D, images, config):
