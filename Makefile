@@ -20,8 +20,8 @@ ifneq ($(GANLIB_DATA),)
 endif
 
 # torch's CPU threads wait for each other by spinning at full speed. As soon as another
-# program wants a core, all of them stall: one busy neighbor makes training 40 times
-# slower. With this they spin only briefly, then sleep. It must be set before torch loads.
+# program wants a core, all of them stall: one busy neighbor slows a training down
+# many times over. With this they spin only briefly, then sleep. It must be set before torch loads.
 GOMP_SPINCOUNT ?= 1000
 export GOMP_SPINCOUNT
 

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate, pad
 from ganlib.download import DATASETS, MissingDataError, datasets, ensure_files
 
 
-class LabelledImages(NamedTuple):
+class LabeledImages(NamedTuple):
     """Images (N, 1, 28, 28), float32 in [-1, 1]; labels (N,), int64 in 0 … 9.
 
     ``source`` says in one word where they came from: cache, download or embedded.
@@ -32,7 +32,7 @@ def load_images(
     root: str | Path | None = None,
     offline: bool | None = None,
     fallback: str | None = None,
-) -> LabelledImages:
+) -> LabeledImages:
     """Return a data set as one tensor: "mnist", "fashion-mnist" or "digits".
 
     ``split`` is "train" or "test". MNIST's files are used where they lie under
@@ -72,7 +72,7 @@ def load_images(
     pixels = datasets.mnist.read_image_file(str(folder / f"{stem}-images-idx3-ubyte"))
     labels = datasets.mnist.read_label_file(str(folder / f"{stem}-labels-idx1-ubyte"))
     images = pixels.unsqueeze(1).float() / 127.5 - 1
-    return LabelledImages(images, labels, name, source)
+    return LabeledImages(images, labels, name, source)
 
 
 def data_folder() -> Path:
@@ -104,7 +104,7 @@ def _check_choice(argument: str, value: str, allowed: tuple) -> None:
         raise ValueError(f"{argument} is {value!r}, expected one of {words}.")
 
 
-def _load_digits(split: str) -> LabelledImages:
+def _load_digits(split: str) -> LabeledImages:
     """Return scikit-learn's 8×8 digits, framed and stretched to look like MNIST."""
     from sklearn.datasets import load_digits  # slow to import, seldom needed
     from sklearn.model_selection import train_test_split
@@ -121,7 +121,7 @@ def _load_digits(split: str) -> LabelledImages:
         range(len(labels)), test_size=360, random_state=0, stratify=digits.target
     )
     chosen = torch.tensor(train if split == "train" else test)
-    return LabelledImages(framed[chosen] * 2 - 1, labels[chosen], "digits", "embedded")
+    return LabeledImages(framed[chosen] * 2 - 1, labels[chosen], "digits", "embedded")
 
 
 def _center_of_mass_to_middle(picture: Tensor) -> Tensor:

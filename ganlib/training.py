@@ -107,7 +107,7 @@ def train(
 
     The loop is yours: ``for record in train(G, D, images, config): ...``. Leaving it
     ends the training, and so does Ctrl-C, which yields a last record. ``averaged`` in
-    each record is the running average of G, in eval mode, which draws better than G.
+    each record is the running average of G, in eval mode.
     Same seed, machine and number of threads: the same weights, bit for bit.
 
     Raises TypeError or ValueError for images that do not fit, and FloatingPointError
@@ -134,13 +134,14 @@ def train(
 def _run(
     G: nn.Module, D: nn.Module, images: Tensor, config: TrainConfig
 ) -> Iterator[Record]:
-    torch.set_flush_denormal(True)  # numbers near 1e-40 slow a CPU down a hundredfold
+    torch.set_flush_denormal(True)  # tiny numbers near 1e-40 slow CPUs down
     device = images.device
     noise = torch.Generator(device).manual_seed(config.seed)
     batches = _endless_batches(images, config)
     opt_g, opt_d = _adam(G, config.lr_g, config), _adam(D, config.lr_d, config)
     schedules = [_linear_decay(opt, config) for opt in (opt_g, opt_d)]
-    G.train(), D.train()
+    G.train()
+    D.train()
     average = _running_average(G, config)
     meter = Meter(config.batch_size, average.module, device)
     good = Snapshot(0, [G, D, average])

@@ -85,6 +85,10 @@ def test_generator_comes_back_in_eval_mode(G, saved):
     assert not any(module.training for module in load_generator(saved).modules())
 
 
+def test_generator_comes_back_without_gradients(saved):
+    assert not any(p.requires_grad for p in load_generator(saved).parameters())
+
+
 def test_generator_draws_the_same_images_again(G, saved):
     z = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
     assert torch.equal(load_generator(saved)(z), G.eval()(z))

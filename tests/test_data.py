@@ -476,6 +476,33 @@ def test_fallback_comes_within_5_seconds_though_no_server_answers(
     assert found.source == "embedded"
 
 
+def test_mirror_that_stalls_after_its_headers_does_not_hold_up_the_fallback(
+    packed, mirrors, folder, digits
+):
+    stop = threading.Event()
+
+    class Stalling(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            stop.wait(20)
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        mirrors(f"http://127.0.0.1:{server.server_port}/")
+        started = time.monotonic()
+        found = fetch(folder, fallback="digits")
+        seconds = time.monotonic() - started
+        stop.set()
+        server.shutdown()
+    assert seconds < 5
+    assert found.source == "embedded"
+
+
 # --- Fashion-MNIST, whose packed files vouch for the unpacked ones
 
 

@@ -140,6 +140,12 @@ def test_skeleton(notebook):
     assert "## Sources" in last.source
 
 
+def test_ganlib_comes_before_torch(code):
+    first = code[0].source  # so that its thread setting counts, and its checks of torch
+    assert "from ganlib" in first
+    assert not re.search(r"^(import|from) torch", first, re.MULTILINE)
+
+
 def test_every_figure_is_explained(notebook):
     for i, cell in enumerate(notebook.cells):
         if cell.cell_type == "code" and mimetypes(cell) & {"image/png", "image/gif"}:
