@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ganlib.data import load_images
 from ganlib.evaluation import Judge, frechet_distance, judge_verdicts, train_judge
@@ -73,6 +74,14 @@ def test_accuracy_is_measured_on_images_kept_back(digits):
     lot = torch.randint(10, (300,), generator=torch.Generator().manual_seed(0))
     judge = train_judge(digits.images[:300], lot)
     assert judge.accuracy < 0.5
+
+
+def test_small_sets_are_gone_through_until_400_steps(digits):
+    steps = []
+    hook = register_optimizer_step_pre_hook(lambda *_: steps.append(1))
+    train_judge(digits.images[:100], digits.labels[:100])
+    hook.remove()
+    assert len(steps) >= 400
 
 
 def test_judge_leaves_the_global_random_state_alone(trained):
