@@ -1,6 +1,7 @@
 """What a training tells at one moment, and the way back to that moment."""
 
 import copy
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -24,11 +25,11 @@ class Record:
 
 
 class Meter:
-    """Sums on the device, so that no step has to wait for a number to reach Python."""
+    """Keeps what the steps return; no step waits for a number to reach Python."""
 
-    def __init__(self, batch_size: int, averaged: nn.Module, device: torch.device):
+    def __init__(self, batch_size: int, averaged: nn.Module):
         self.batch_size, self.averaged = batch_size, averaged
-        self.sums = torch.zeros(5, device=device)
+        self.kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self.steps = self.steps_before = 0
         self.seconds = 0.0
         self.go_on()
@@ -37,20 +38,27 @@ class Meter:
         self.started = time.perf_counter()
 
     def add(self, verdict: tuple[Tensor, Tensor, Tensor], g_loss: Tensor) -> None:
-        loss, real_logits, fake_logits = verdict
-        right = (real_logits > 0).float().mean() + (fake_logits < 0).float().mean()
-        d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
-        self.sums += torch.stack([loss, g_loss, d_real, d_fake, right / 2])
+        self.kept.append((*verdict, g_loss))
         self.steps += 1
 
     def record(self, step: int) -> Record:
-        means = self.sums / (self.steps - self.steps_before)
-        values = means.tolist()  # the one place where the device must catch up
+        means = self._means()  # the one place where the device must catch up
         self.seconds += time.perf_counter() - self.started
-        self.sums.zero_()
+        self.kept.clear()
         self.steps_before = self.steps
         seen = step * self.batch_size
-        return Record(step, seen, self.seconds, *values, self.averaged)
+        return Record(step, seen, self.seconds, *means, self.averaged)
+
+    def _means(self) -> list[float]:
+        if not self.kept:
+            return [math.nan] * 5
+        d_loss, real_logits, fake_logits, g_loss = map(
+            torch.stack, zip(*self.kept, strict=True)
+        )
+        right = (real_logits > 0).float().mean() + (fake_logits < 0).float().mean()
+        d_real, d_fake = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
+        means = [d_loss.mean(), g_loss.mean(), d_real, d_fake, right / 2]
+        return torch.stack(means).tolist()
 
 
 class Snapshot:

@@ -1,12 +1,12 @@
 """The two steps of the game, and the loop around them."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ganlib.checks import check_images, check_range
 from ganlib.data import batch_indices
@@ -21,13 +21,12 @@ class TrainConfig:
     Raises ValueError for settings that cannot work.
     """
 
-    steps: int = 4000  # updates of D, and as many of G
-    batch_size: int = 32  # real images, and as many fakes, in an update
+    steps: int = 5000  # updates of D, and as many of G
+    batch_size: int = 64  # real images, and as many fakes, in an update
     lr_g: float = 1e-3  # Adam's learning rate for G
     lr_d: float = 1e-3  # and for D
     betas: tuple[float, float] = (0.0, 0.999)  # Adam's memory of gradient and square
-    lr_decay: float = 0.3  # last share of the steps, over which both rates fall to 0
-    ema_decay: float = 0.999  # share of G's average that a step keeps, less at first
+    ema_share: float = 0.1  # of the steps so far, over which G's average reaches back
     record_every: int = 100  # steps between two records
     seed: int = 0  # of the noise and of the order of the images
 
@@ -46,11 +45,10 @@ class TrainConfig:
                 )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas are {self.betas}, expected two numbers in [0, 1).")
-        for name in ("lr_decay", "ema_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}, expected a share in [0, 1]."
-                )
+        if not 0 <= self.ema_share <= 1:
+            raise ValueError(
+                f"ema_share is {self.ema_share}, expected a share in [0, 1]."
+            )
 
 
 def d_step(
@@ -62,11 +60,12 @@ def d_step(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Train D once on real and fake images (N, C, H, W); G gets no gradient.
 
+    Both go through D together, so D must not mix the images of a batch (BatchNorm).
     Returns the loss () and D's logits (N,) for the real and the fake images, detached.
     Taught in notebook 04.
     """
-    real_logits = D(real)
-    fake_logits = D(fake.detach())
+    both = D(torch.cat([real, fake.detach()]))  # one pass is faster than two
+    real_logits, fake_logits = both.split([len(real), len(fake)])
     loss = loss_function(real_logits, fake_logits)
     opt_d.zero_grad()
     loss.backward()
@@ -139,12 +138,12 @@ def _run(
     noise = torch.Generator(device).manual_seed(config.seed)
     batches = _endless_batches(images, config)
     opt_g, opt_d = _adam(G, config.lr_g, config), _adam(D, config.lr_d, config)
-    schedules = [_linear_decay(opt, config) for opt in (opt_g, opt_d)]
     G.train()
     D.train()
-    average = _running_average(G, config)
-    meter = Meter(config.batch_size, average.module, device)
-    good = Snapshot(0, [G, D, average])
+    averaged = copy.deepcopy(G).requires_grad_(False).eval()
+    states = [list(network.state_dict().values()) for network in (averaged, G)]
+    meter = Meter(config.batch_size, averaged)
+    good = Snapshot(0, [G, D, averaged])
 
     try:
         for step in range(1, config.steps + 1):
@@ -153,9 +152,7 @@ def _run(
             fake = G(z)  # one batch of fakes serves both steps
             verdict = d_step(D, opt_d, real, fake)
             loss = g_step(D, opt_g, fake)
-            average.update_parameters(G)
-            for schedule in schedules:
-                schedule.step()
+            _average(*states, config.ema_share * (step - 1))
             meter.add(verdict, loss)
             if step % config.record_every == 0 or step == config.steps:
                 record = meter.record(step)
@@ -189,26 +186,17 @@ def _adam(network: nn.Module, lr: float, config: TrainConfig) -> torch.optim.Ada
     return torch.optim.Adam(network.parameters(), lr, config.betas, fused=True)
 
 
-def _linear_decay(
-    optimizer: torch.optim.Optimizer, config: TrainConfig
-) -> torch.optim.lr_scheduler.LambdaLR:
-    falling = max(1, round(config.steps * config.lr_decay))
+def _average(averaged: list[Tensor], current: list[Tensor], reach: float) -> None:
+    """Move the average, which reaches back over ``reach`` steps, towards G in place.
 
-    def share(step: int) -> float:
-        return min(1.0, (config.steps - step) / falling)
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
-
-
-def _running_average(G: nn.Module, config: TrainConfig) -> AveragedModel:
-    def mix(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        # A short memory at first, so that the untrained weights are soon forgotten.
-        done = average.n_averaged.item()  # stays on the CPU, unlike count
-        decay = min(config.ema_decay, (1 + done) / (10 + done))
-        get_ema_multi_avg_fn(decay)(averaged, current, count)
-
-    average = AveragedModel(G, multi_avg_fn=mix, use_buffers=True)
-    return average.requires_grad_(False).eval()
+    The memory grows with the training, so the untrained weights are soon forgotten
+    (power function EMA: Karras et al. 2024, section 3.1).
+    """
+    for old, new in zip(averaged, current, strict=True):
+        if old.is_floating_point():
+            old.lerp_(new, 1 / (1 + reach))
+        else:  # BatchNorm's count of batches
+            old.copy_(new)
 
 
 def _stop_unless_finite(record: Record, good: Snapshot, config: TrainConfig) -> None:

@@ -3,7 +3,7 @@
 import os
 
 # Both count only when they are set before torch and matplotlib are loaded.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 os.environ["MPLBACKEND"] = "Agg"
 
 import math
@@ -100,7 +100,7 @@ class TinyGenerator(nn.Module):
 
 
 class TinyDiscriminator(nn.Module):
-    """Linear layers only; ``calls`` counts its forwards, three in each step."""
+    """Linear layers only; ``calls`` counts its forwards, two in each step."""
 
     def __init__(self, image_shape=(1, 4, 4)):
         super().__init__()

@@ -31,7 +31,7 @@ def test_importing_ganlib_does_not_load_torch():
 
 def test_importing_ganlib_limits_the_spinning_of_threads():
     code = "import os, ganlib; print(os.environ['GOMP_SPINCOUNT'])"
-    assert run_python(code) == "1000"
+    assert run_python(code) == "3000"
 
 
 def test_importing_ganlib_respects_a_spin_limit_of_your_own():
