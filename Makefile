@@ -22,7 +22,7 @@ endif
 # torch's CPU threads wait for each other by spinning at full speed. As soon as another
 # program wants a core, all of them stall: one busy neighbor slows a training down
 # many times over. With this they spin only briefly, then sleep. It must be set before torch loads.
-GOMP_SPINCOUNT ?= 1000
+GOMP_SPINCOUNT ?= 3000
 export GOMP_SPINCOUNT
 
 PY = $(VENV)/bin/python
@@ -32,7 +32,7 @@ CHOSEN = $(sort $(wildcard notebooks/$(or $(NB),[0-9])*.ipynb))
 # nbval runs a notebook from top to bottom and compares the outputs of its checked cells.
 NBVAL = $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
-.PHONY: help setup lab test run lint constraints clean
+.PHONY: help setup lab test run bench lint constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,15 @@ run: setup ## execute all notebooks on the real MNIST and store their outputs; N
 		mv "build/run/$$name" "$$notebook" || \
 		{ echo "$$notebook failed and is unchanged; the error above says why."; exit 1; }; \
 	done
+
+# One after another: two trainings at once would measure each other.
+bench: setup ## measure speed, quality over time and costs into benchmarks/results; over an hour, alone
+	$(PY) benchmarks/throughput.py
+	$(PY) benchmarks/threads.py
+	$(PY) benchmarks/recipe_ladder.py
+	$(PY) benchmarks/time_to_quality.py --control
+	$(PY) benchmarks/costs.py
+	$(PY) benchmarks/summary.py
 
 lint: setup ## check style and format of the code, notebooks included
 	$(PY) -m ruff check .

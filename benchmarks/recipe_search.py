@@ -1,0 +1,283 @@
+"""The search for the recipe in TrainConfig: one line of results for each variant tried.
+
+Every variant changes the base in one or a few settings and trains for what takes about
+as long on two cores, so a larger batch has fewer steps. Two variants train at a time,
+each on one thread; only their quality is recorded, seconds are ``time_to_quality``'s.
+Variants that are in the CSV already are not trained again.
+
+    python benchmarks/recipe_search.py [--seeds 0 1 2] [variant ...]
+"""
+
+import bench  # before torch: see there
+
+# isort: split
+import argparse
+import multiprocessing
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+from torch.nn.functional import relu, softplus
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ganlib.data import batch_indices, load_images
+from ganlib.evaluation import frechet_distance, train_judge
+from ganlib.latent import sample_images
+from ganlib.losses import d_loss, g_loss_non_saturating
+from ganlib.models import Discriminator, Generator, init_orthogonal_, init_xavier_
+from ganlib.results import read_results
+
+# Steps that take about as long as 6,600 at batch 32 (ms a step: 6.7, 7.5, 9.8, 14.0).
+STEPS = {16: 7400, 32: 6600, 64: 5050, 128: 3550}
+
+
+def hinge_d(real_logits, fake_logits):
+    return (relu(1 - real_logits) + relu(1 + fake_logits)).mean() / 2
+
+
+def hinge_g(fake_logits, real_logits):
+    return -fake_logits.mean()
+
+
+def paired_d(real_logits, fake_logits):  # relativistic, as in R3GAN
+    return softplus(fake_logits - real_logits).mean()
+
+
+def paired_g(fake_logits, real_logits):
+    return softplus(real_logits - fake_logits).mean()
+
+
+def smooth_d(real_logits, fake_logits):  # real images have the label 0.9
+    return d_loss(real_logits, fake_logits) + 0.05 * real_logits.mean()
+
+
+def plain_g(fake_logits, real_logits):
+    return g_loss_non_saturating(fake_logits)
+
+
+def init_default_(module):
+    pass
+
+
+@dataclass(frozen=True)
+class Variant:
+    batch: int = 32
+    steps: int = 0  # 0: what the batch allows
+    lr_g: float = 1e-3
+    lr_d: float = 1e-3
+    betas: tuple = (0.0, 0.999)
+    betas_d: tuple = ()  # empty: as G's
+    decay: float = 0.5
+    ema: float = 0.999
+    warm_up: int = 10  # the average keeps (1 + n) / (warm_up + n) at first
+    growth: int = 1  # the batch grows by this factor at half of the images
+    r1: float = 0.0  # weight of the penalty on D's gradient at real images
+    r1_every: int = 4
+    noise: float = 0.0  # on what D sees, falling linearly to 0
+    dropout: float = 0.0  # in D
+    shift: int = 0  # D sees all images moved by up to so many pixels
+    init: object = init_orthogonal_
+    losses: tuple = (d_loss, plain_g)
+
+
+B = Variant()
+VARIANTS = {
+    "base": B,
+    "decay 0.3": replace(B, decay=0.3),
+    "decay 1": replace(B, decay=1.0),
+    "betas 0, 0.99": replace(B, betas=(0.0, 0.99)),
+    "betas 0, 0.9": replace(B, betas=(0.0, 0.9)),
+    "betas 0.5, 0.999": replace(B, betas=(0.5, 0.999)),
+    "lr_d 5e-4": replace(B, lr_d=5e-4),
+    "lr_d 7e-4": replace(B, lr_d=7e-4),
+    "lr_g 2e-3": replace(B, lr_g=2e-3),
+    "both 2e-3": replace(B, lr_g=2e-3, lr_d=2e-3),
+    "both 5e-4": replace(B, lr_g=5e-4, lr_d=5e-4),
+    "batch 64": replace(B, batch=64),
+    "batch 64, 1.5e-3": replace(B, batch=64, lr_g=1.5e-3, lr_d=1.5e-3),
+    "batch 64, 2e-3": replace(B, batch=64, lr_g=2e-3, lr_d=2e-3),
+    "batch 128, 2e-3": replace(B, batch=128, lr_g=2e-3, lr_d=2e-3),
+    "batch 16, 7e-4": replace(B, batch=16, lr_g=7e-4, lr_d=7e-4),
+    "grows 32 to 128": replace(B, growth=4, steps=5200),
+    "ema 0.998": replace(B, ema=0.998),
+    "ema 0.9995": replace(B, ema=0.9995),
+    "r1 0.1": replace(B, r1=0.1, steps=5900),
+    "r1 1": replace(B, r1=1.0, steps=5900),
+    "real label 0.9": replace(B, losses=(smooth_d, plain_g)),
+    "relativistic": replace(B, losses=(paired_d, paired_g)),
+    "hinge": replace(B, losses=(hinge_d, hinge_g)),
+    "noise 0.2": replace(B, noise=0.2),
+    "dropout 0.3 in D": replace(B, dropout=0.3),
+    "shifted by 1": replace(B, shift=1),
+    "xavier": replace(B, init=init_xavier_),
+    "default init": replace(B, init=init_default_),
+}
+C = replace(B, batch=64, decay=0.3)
+VARIANTS |= {
+    "second base": C,
+    "second, decay 0.2": replace(C, decay=0.2),
+    "second, decay 0.1": replace(C, decay=0.1),
+    "second, lr_d 5e-4": replace(C, lr_d=5e-4),
+    "second, lr_d 7e-4": replace(C, lr_d=7e-4),
+    "second, 1.5e-3 and 7e-4": replace(C, lr_g=1.5e-3, lr_d=7e-4),
+    "second, warm-up 2": replace(C, warm_up=2),
+    "second, warm-up 4": replace(C, warm_up=4, ema=0.9999),
+    "second, warm-up 20": replace(C, warm_up=20, ema=0.9999),
+    "second, betas 0, 0.9995": replace(C, betas=(0.0, 0.9995)),
+    "second, betas -, 0.99 for D": replace(C, betas_d=(0.0, 0.99)),
+    "second, batch 128": replace(C, batch=128),
+    "second, r1 1": replace(C, r1=1.0, steps=4500),
+    "second, r1 5": replace(C, r1=5.0, steps=4500),
+    "second, grows 32 to 96": replace(C, batch=32, growth=3, steps=5600),
+}
+T = replace(C, lr_d=5e-4)
+VARIANTS |= {
+    "third, lr_d 3e-4": replace(T, lr_d=3e-4),
+    "third, lr_g 1.5e-3": replace(T, lr_g=1.5e-3),
+    "third, decay 0.2": replace(T, decay=0.2),
+    "third, betas 0, 0.9995": replace(T, betas=(0.0, 0.9995)),
+}
+
+
+class _Seen:
+    """What D sees: images with noise, moved by some pixels, or as they are."""
+
+    def __init__(self, variant, steps, generator):
+        self.variant, self.steps, self.generator = variant, steps, generator
+
+    def start(self, step, count):
+        v = self.variant
+        self.sigma = v.noise * (1 - step / self.steps)
+        self.move = torch.randint(-v.shift, v.shift + 1, (2,), generator=self.generator)
+
+    def __call__(self, images):
+        if self.sigma:
+            noise = torch.randn(images.shape, generator=self.generator)
+            images = images + self.sigma * noise
+        if self.variant.shift:
+            images = images.roll(tuple(self.move.tolist()), (2, 3))
+        return images
+
+
+def _networks(variant, seed):
+    torch.manual_seed(seed)
+    G = Generator().apply(variant.init)
+    D = Discriminator().apply(variant.init)
+    if variant.dropout:
+        flat, *layers = D.net
+        for i in (4, 2):
+            layers.insert(i, nn.Dropout(variant.dropout))
+        D.net = nn.Sequential(flat, *layers)
+    return G, D
+
+
+def _batches(images, variant, steps, order):
+    """Yield batches; when half of the images have passed, they grow."""
+    small = steps * variant.growth // (variant.growth + 1)
+    done = 0
+    while True:
+        size = variant.batch * (variant.growth if done >= small else 1)
+        for indices in batch_indices(
+            len(images), size, generator=order, drop_last=True
+        ):
+            yield images[indices]
+            done += 1
+            if variant.growth > 1 and done == small:
+                break
+
+
+def _average(G, variant):
+    def mix(averaged, current, count):
+        done = average.n_averaged.item()
+        decay = min(variant.ema, (1 + done) / (variant.warm_up + done))
+        get_ema_multi_avg_fn(decay)(averaged, current, count)
+
+    average = AveragedModel(G, multi_avg_fn=mix, use_buffers=True)
+    return average.requires_grad_(False).eval()
+
+
+def train_variant(variant, seed, images):
+    steps = variant.steps or STEPS[variant.batch]
+    G, D = _networks(variant, seed)
+    opt_g = torch.optim.Adam(G.parameters(), variant.lr_g, variant.betas, fused=True)
+    opt_d = torch.optim.Adam(
+        D.parameters(), variant.lr_d, variant.betas_d or variant.betas, fused=True
+    )
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.Generator().manual_seed(seed + 1)
+    seen = _Seen(variant, steps, generator)
+    average = _average(G, variant)
+    batches = _batches(images, variant, steps, order)
+    d_function, g_function = variant.losses
+    torch.set_flush_denormal(True)
+    for step in range(steps):
+        share = min(1.0, (steps - step) / (steps * variant.decay))
+        opt_g.param_groups[0]["lr"] = share * variant.lr_g
+        opt_d.param_groups[0]["lr"] = share * variant.lr_d
+        real = next(batches)
+        seen.start(step, len(real))
+        fake = G(torch.randn(len(real), 100, generator=generator))
+        both = seen(torch.cat([real, fake.detach()]))
+        real_logits, fake_logits = D(both).chunk(2)
+        loss = d_function(real_logits, fake_logits)
+        if variant.r1 and step % variant.r1_every == 0:
+            leaf = real.clone().requires_grad_()
+            (slope,) = torch.autograd.grad(D(leaf).sum(), leaf, create_graph=True)
+            penalty = slope.flatten(1).square().sum(1).mean()
+            loss = loss + variant.r1_every * variant.r1 / 2 * penalty
+        opt_d.zero_grad()
+        loss.backward()
+        opt_d.step()
+        D.requires_grad_(False)
+        with torch.no_grad():
+            real_logits = D(seen(real)) if g_function is paired_g else None
+        loss = g_function(D(seen(fake)), real_logits)
+        opt_g.zero_grad()
+        loss.backward()
+        opt_g.step()
+        D.requires_grad_(True)
+        average.update_parameters(G)
+    return average.module, steps
+
+
+def _try(job):
+    name, seed = job
+    torch.set_num_threads(1)
+    G, steps = train_variant(VARIANTS[name], seed, _images)
+    fake = sample_images(G, 10_000, seed=1234)
+    distance = frechet_distance(_judge, _test, fake)
+    return {
+        "variant": name,
+        "seed": seed,
+        "steps": steps,
+        "distance": round(distance, 2),
+    }
+
+
+def _prepare():
+    global _images, _test, _judge
+    torch.set_num_threads(1)
+    train = load_images("mnist", "train", offline=True)
+    _images, _test = train.images, load_images("mnist", "test", offline=True).images
+    _judge = train_judge(train.images, train.labels)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("variants", nargs="*", metavar="variant")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    arguments = parser.parse_args()
+    stored = (bench.RESULTS / "recipe_search.csv").exists()
+    rows = read_results("recipe_search") if stored else []
+    done = {(row["variant"], row["seed"]) for row in rows}
+    jobs = [(n, s) for n in arguments.variants or VARIANTS for s in arguments.seeds]
+    jobs = [job for job in jobs if job not in done]
+    with multiprocessing.get_context("spawn").Pool(2, _prepare) as pool:
+        for row in pool.imap_unordered(_try, jobs, chunksize=1):
+            print(row, flush=True)
+            rows.append(row)
+            bench.save("recipe_search", rows)
+
+
+if __name__ == "__main__":
+    main()

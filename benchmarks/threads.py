@@ -1,0 +1,107 @@
+"""What a busy neighbor costs a training, for several settings of the threads.
+
+A step of ``train`` is timed alone, beside a process that keeps one core busy (a
+browser, say), and beside a second training of the same kind. GOMP_SPINCOUNT is how
+long a waiting thread of torch spins before it sleeps.
+
+    python benchmarks/threads.py           # about 8 minutes; nothing else should run
+"""
+
+from bench import answer, child, save, say, show  # before torch: see there
+
+# isort: split
+import argparse
+import statistics
+import subprocess
+import sys
+
+import torch
+
+from ganlib.checkpoint import new_networks
+from ganlib.training import TrainConfig, train
+
+SPINS = (None, 10_000, 5_000, 4_000, 3_000, 2_000, 1_000)
+ROUNDS, SECONDS = 3, 3.0
+
+
+def child_main(batch_size):
+    """Time ``train`` for a few seconds after a warm-up of 1 second."""
+    images = torch.rand(4096, 1, 28, 28) * 2 - 1
+    config = TrainConfig(batch_size=batch_size, steps=10**6, record_every=10)
+    first = None
+    for record in train(*new_networks(config), images, config):
+        if first is None and record.seconds > 1:
+            first = record
+        if first and record.seconds - first.seconds > SECONDS:
+            break
+    seconds, steps = record.seconds - first.seconds, record.step - first.step
+    say(step_ms=1000 * seconds / steps)
+
+
+def settings():
+    """Yield a name and the environment variables of each setting."""
+    for spin in SPINS:
+        value = None if spin is None else str(spin)
+        name = "no limit" if spin is None else f"{spin:,} spins"
+        yield name, {"GOMP_SPINCOUNT": value, "OMP_NUM_THREADS": None}
+    yield "one thread", {"GOMP_SPINCOUNT": None, "OMP_NUM_THREADS": "1"}
+
+
+def alone(batch_size, env):
+    return answer(child("threads.py", batch_size, env=env))["step_ms"]
+
+
+def beside_busy_core(batch_size, env):
+    endless = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        return alone(batch_size, env)
+    finally:
+        endless.kill()
+        endless.wait()
+
+
+def beside_training(batch_size, env):
+    both = [child("threads.py", batch_size, env=env) for _ in range(2)]
+    return statistics.mean(answer(process)["step_ms"] for process in both)
+
+
+def measure(batch_size):
+    """Return a row for each setting: medians over the rounds, settings alternating."""
+    conditions = (alone, beside_busy_core, beside_training)
+    times = {name: {c: [] for c in conditions} for name, _ in settings()}
+    for _ in range(ROUNDS):
+        for name, env in settings():
+            for condition in conditions:
+                times[name][condition].append(condition(batch_size, env))
+    fastest = min(statistics.median(found[alone]) for found in times.values())
+    rows = []
+    for name, found in times.items():
+        lone, busy, twin = (statistics.median(found[c]) for c in conditions)
+        rows.append(
+            {
+                "threads": name,
+                "batch": batch_size,
+                "alone_ms": round(lone, 1),
+                "beside_busy_core_ms": round(busy, 1),
+                "beside_training_ms": round(twin, 1),
+                "alone_to_fastest": round(lone / fastest, 2),
+                "beside_to_alone": round(max(busy, twin) / lone, 2),
+            }
+        )
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("batch", nargs="?", type=int, help="only for child processes")
+    arguments = parser.parse_args()
+    if arguments.batch:
+        child_main(arguments.batch)
+        return
+    rows = measure(TrainConfig().batch_size)
+    save("threads", rows)
+    show("A step alone and beside a neighbor: medians of three rounds", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The benchmarks measure what they say; nothing here is timed."""
+
+import csv
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ganlib.training import TrainConfig
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import bench  # noqa: E402, from the folder above
+import recipe_ladder  # noqa: E402
+import recipe_search  # noqa: E402
+import summary  # noqa: E402
+import textbook  # noqa: E402
+import threads  # noqa: E402
+import time_to_quality  # noqa: E402
+
+# --- the yardstick
+
+
+@pytest.fixture
+def few_batches():
+    images = torch.rand(3, 4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    return [(batch * 2 - 1, None) for batch in images]
+
+
+@pytest.mark.parametrize("eps", [0.8, 1e-5])
+def test_textbook_networks_have_the_published_sizes_and_one_eps(eps):
+    G, D = textbook.networks(eps)
+    found = [m.eps for m in G.modules() if isinstance(m, nn.BatchNorm1d)]
+    assert found == [eps] * 3
+    assert sum(p.numel() for p in G.parameters()) == 1_510_032
+    assert sum(p.numel() for p in D.parameters()) == 533_505
+    assert isinstance(D[-1], nn.Sigmoid)
+
+
+@pytest.fixture
+def double_precision():
+    """In float32, rounding decides on the biases before BatchNorm, which do nothing."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_textbook_loop_does_what_the_tutorial_does(double_precision, few_batches):
+    """G first, then D on the same fakes, each with Adam 2e-4: written once more."""
+    torch.manual_seed(1)
+    G, D = textbook.networks(1e-5)
+    torch.manual_seed(2)
+    assert list(textbook.train(G, D, few_batches)) == [4, 8, 12]
+
+    torch.manual_seed(1)
+    other_G, other_D = textbook.networks(1e-5)
+    adams = [
+        torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999))
+        for network in (other_G, other_D)
+    ]
+    torch.manual_seed(2)
+    for images, _ in few_batches:
+        fakes = other_G(torch.randn(4, 100))
+        losses = [
+            lambda: -other_D(fakes).log().mean(),  # noqa: B023, called at once
+            lambda: (
+                -(other_D(images).log() + (1 - other_D(fakes.detach())).log()).mean()  # noqa: B023
+                / 2
+            ),
+        ]
+        for adam, loss in zip(adams, losses, strict=True):
+            adam.zero_grad()
+            loss().backward()
+            adam.step()
+    for network, other in ((G, other_G), (D, other_D)):
+        for mine, theirs in zip(network.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-9, rtol=1e-6)
+
+
+def test_textbook_loop_prints_both_losses_at_every_step(few_batches, capsys):
+    list(textbook.train(*textbook.networks(0.8), few_batches))
+    assert capsys.readouterr().out.count("[D loss: ") == 3
+
+
+# --- the recipes
+
+
+def test_ladder_begins_with_the_textbook_and_ends_with_the_course():
+    names, configs, initializers = zip(*recipe_ladder.rungs(), strict=True)
+    first = configs[0]
+    assert (first.lr_g, first.lr_d, first.betas, first.batch_size) == (
+        2e-4,
+        2e-4,
+        (0.5, 0.999),
+        64,
+    )
+    assert (first.ema_share, initializers[0]) == (0, None)
+    assert configs[-1] == TrainConfig()
+    assert len(set(names)) == len(names)
+
+
+def test_every_rung_of_the_ladder_changes_something():
+    rungs = [rung[1:] for rung in recipe_ladder.rungs()]
+    assert all(before != after for before, after in itertools.pairwise(rungs))
+
+
+@pytest.mark.parametrize("name", recipe_search.VARIANTS)
+def test_every_variant_of_the_search_trains(name):
+    images = torch.rand(600, 1, 28, 28) * 2 - 1
+    variant = recipe_search.replace(recipe_search.VARIANTS[name], steps=3)
+    G, steps = recipe_search.train_variant(variant, 0, images)
+    assert steps == 3
+    assert all(p.isfinite().all() for p in G.parameters())
+
+
+def test_search_has_no_variant_twice():
+    assert len(set(recipe_search.VARIANTS.values())) == len(recipe_search.VARIANTS)
+
+
+# --- clocks, processes, tables
+
+
+def test_rate_clock_turns_images_into_seconds():
+    assert time_to_quality.RateClock(2500.0)(75_000) == 30
+
+
+def test_thread_settings_differ_in_the_environment_only():
+    found = [tuple(env.items()) for _, env in threads.settings()]
+    assert len(set(found)) == len(found)
+
+
+def test_child_answers_with_its_last_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    (tmp_path / "some.py").write_text(
+        "import os, sys\nprint('noise')\n"
+        "print('{\"n\":', len(sys.argv), ', \"v\": \"' + os.environ['X'] + '\"}')"
+    )
+    found = bench.answer(bench.child("some.py", 1, 2, env={"X": "y"}))
+    assert found == {"n": 3, "v": "y"}
+
+
+def test_child_may_lose_a_variable(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "5")
+    (tmp_path / "some.py").write_text(
+        "import json, os; print(json.dumps({'v': os.environ.get('GOMP_SPINCOUNT')}))"
+    )
+    assert bench.answer(bench.child("some.py"))["v"] == "5"
+    assert bench.answer(bench.child("some.py", env=bench.NO_SPIN_LIMIT))["v"] is None
+
+
+def test_child_that_fails_stops_the_benchmark(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    (tmp_path / "some.py").write_text("print('{}'); raise SystemExit(3)")
+    with pytest.raises(SystemExit, match=r"some\.py failed"):
+        bench.answer(bench.child("some.py"))
+
+
+def test_results_are_stored_with_command_commit_and_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["/some/where/speed.py", "--x"])
+    bench.save("speed", [{"a": 1, "b": "two, three"}])
+    lines = (tmp_path / "speed.csv").read_text().splitlines()
+    assert lines[0] == "# command: python benchmarks/speed.py --x"
+    assert lines[1].startswith("# commit: ")
+    assert "cores" in lines[2]
+    assert list(csv.DictReader(lines[3:])) == [{"a": "1", "b": "two, three"}]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_script_says_what_it_measures(path):
+    assert path.read_text("utf-8").startswith('"""')
+
+
+def test_readme_quotes_the_results():
+    assert summary.table() in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_make_bench_runs_every_script_but_the_search():
+    plan = subprocess.run(
+        ["make", "-n", "-s", "bench"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    helpers = {"bench", "textbook", "recipe_search"}
+    for path in SCRIPTS:
+        assert (f"benchmarks/{path.name}" in plan) == (path.stem not in helpers), path
