@@ -10,12 +10,12 @@ from pathlib import Path
 import pooch
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlib import __version__
-from ganlib.checks import check_images
+from ganlib.checks import check_images, check_network, check_path, wrong
 from ganlib.models import Discriminator, Generator, init_orthogonal_
-from ganlib.training import TrainConfig, train
+from ganlib.training import TrainConfig, check_config, train
 
 
 def save_generator(G: Generator, path: str | Path) -> None:
@@ -23,8 +23,14 @@ def save_generator(G: Generator, path: str | Path) -> None:
 
     Both files are moved in place when they are complete; the second holds the SHA-256
     of the first.
+
+    Raises TypeError or ValueError for what is no ``Generator`` or has diverged, and for
+    another ending.
     """
-    path = _checked_path(path)
+    check_network(G, "G")
+    check_path(path, ".safetensors")
+    _check_weights(G)
+    path = Path(path)
     weights = save({name: value.cpu() for name, value in G.state_dict().items()})
     facts = {
         "latent_dim": G.latent_dim,
@@ -39,9 +45,11 @@ def save_generator(G: Generator, path: str | Path) -> None:
 def load_generator(path: str | Path) -> Generator:
     """Return the generator saved under ``path``: on the CPU, in eval mode, frozen.
 
-    Raises FileNotFoundError when it is not there, ValueError when it is damaged.
+    Raises FileNotFoundError when it is not there, ValueError when it is damaged or has
+    another ending.
     """
-    path = _checked_path(path)
+    check_path(path, ".safetensors")
+    path = Path(path)
     sizes = path.with_suffix(".json")
     for file in (path, sizes):
         if not file.is_file():
@@ -54,11 +62,13 @@ def load_generator(path: str | Path) -> Generator:
         facts = json.loads(sizes.read_text())
         if hashlib.sha256(weights).hexdigest() != facts["sha256"]:
             raise ValueError("the checksum is wrong")
-        G = Generator(facts["latent_dim"], tuple(facts["image_shape"]))
+        with torch.random.fork_rng(devices=[]):
+            G = Generator(facts["latent_dim"], tuple(facts["image_shape"]))
         G.load_state_dict(load(weights))
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        cause = str(error).partition("\n")[0].rstrip(".:")
         raise ValueError(
-            f"{path} or the .json beside it is damaged ({error}): delete both and save "
+            f"{path} or the .json beside it is damaged ({cause}): delete both and save "
             "the generator again."
         ) from None
     return G.requires_grad_(False).eval()
@@ -70,7 +80,10 @@ def new_networks(
     """Return G and D with the orthogonal first weights that ``config.seed`` gives.
 
     The global random state is left as it was.
+
+    Raises TypeError or ValueError when config is no TrainConfig, or for other shapes.
     """
+    check_config(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         G = Generator(image_shape=image_shape).apply(init_orthogonal_)
@@ -82,10 +95,15 @@ def generator_path(config: TrainConfig, images: Tensor) -> Path:
     """Return where the generator of this recipe on these images belongs in the cache.
 
     The name is made from ganlib's version, every setting and the bytes of the images.
+
+    Raises TypeError or ValueError when config is no TrainConfig, or images no images.
     """
+    check_config(config)
+    check_images(images)
     digest = hashlib.sha256(json.dumps([__version__, asdict(config)]).encode())
     digest.update(str(tuple(images.shape)).encode())
-    digest.update(images.cpu().contiguous().numpy())
+    pixels = images.detach().cpu().contiguous()
+    digest.update(pixels.view(torch.uint8).numpy())  # NumPy has no bfloat16
     folder = os.environ.get("GANLIB_CACHE") or pooch.os_cache("ganlib")
     return Path(folder) / "generators" / f"{digest.hexdigest()[:16]}.safetensors"
 
@@ -98,7 +116,6 @@ def load_or_train(config: TrainConfig, images: Tensor) -> Generator:
 
     Raises what ``train`` raises, and KeyboardInterrupt when the training is stopped.
     """
-    check_images(images)
     path = generator_path(config, images)
     try:
         G = load_generator(path)
@@ -122,14 +139,19 @@ def load_or_train(config: TrainConfig, images: Tensor) -> Generator:
     return averaged
 
 
-def _checked_path(path: str | Path) -> Path:
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(
-            f"the file is called {path.name}, expected a name that ends in "
-            f".safetensors: write {path.with_suffix('.safetensors').name}."
-        )
-    return path
+def _check_weights(G: nn.Module) -> None:
+    """Refuse what ``load_generator`` could not bring back, or nobody wants back."""
+    weights = G.state_dict()
+    with torch.device("meta"):
+        known = Generator(G.latent_dim, G.image_shape).state_dict()
+    shapes = [{k: v.shape for k, v in state.items()} for state in (weights, known)]
+    if shapes[0] != shapes[1]:
+        came, mend = type(G).__name__, "write torch.save(G.state_dict(), path)"
+        came, expected = f"G came as {came} with other layers", "ganlib's Generator"
+        raise wrong(TypeError, came, expected, mend)
+    if not all(values.isfinite().all() for values in weights.values()):
+        mend = "train it again with a lower lr_g and lr_d"
+        raise wrong(ValueError, "G holds NaN or infinite weights", "numbers", mend)
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

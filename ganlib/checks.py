@@ -1,101 +1,257 @@
-"""Sentences instead of tracebacks: what came, what was expected, how to mend it."""
+"""Sentences instead of tracebacks: what came, what was expected, how to mend it.
+
+Each check raises TypeError for a wrong kind of thing and ValueError for a wrong shape,
+device or value. All but ``check_range`` cost microseconds and may stand in a loop.
+"""
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
+from os import PathLike
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+SOME_IMAGES = 'load_images("digits").images'
 
 
-def check_images(images: Tensor, image_shape: Sequence[int] | None = None) -> None:
+def wrong(kind: type[Exception], came: str, expected: str, mend: str) -> Exception:
+    """Return the error to raise: one sentence of these three parts."""
+    return kind(f"{came}, expected {expected}: {mend}.")
+
+
+def check_images(
+    images: Tensor,
+    image_shape: Sequence[int] | None = None,
+    network: nn.Module | None = None,
+    name: str = "images",
+) -> None:
     """Refuse what is not a batch of floating-point images of shape (N, C, H, W).
 
-    Compares shapes and dtypes only, so it costs microseconds and may stand in a
-    network's ``forward``. With ``image_shape`` (C, H, W) the size must fit as well.
-
-    Raises TypeError (not a tensor, wrong dtype) or ValueError (wrong shape).
+    With ``image_shape`` (C, H, W) the size must fit as well, with ``network`` the dtype
+    and the device of its weights.
     """
-    _check_floats(images, "images", "images.float() / 127.5 - 1")
-    shape = tuple(images.shape)
+    _check_floats(images, name, SOME_IMAGES, " / 127.5 - 1", network)
+    shape, wanted = tuple(images.shape), tuple(image_shape or ())
+    came = f"{name} have shape {shape}"
     if len(shape) != 4:
-        hint = {2: "images.view(-1, 1, 28, 28)", 3: "images.unsqueeze(1)"}
-        raise ValueError(
-            f"images have shape {shape}, expected (N, C, H, W): "
-            f"try {hint.get(len(shape), 'images.view(-1, 1, 28, 28)')}."
-        )
-    if image_shape is None or shape[1:] == tuple(image_shape):
+        raise wrong(ValueError, came, "(N, C, H, W)", _to_batch(name, shape, wanted))
+    if 0 in shape:
+        came = f"there are no {name} at all, their shape is {shape}"
+        raise wrong(ValueError, came, "sizes of 1 or more", f"pass {SOME_IMAGES}")
+    if not wanted or shape[1:] == wanted:
         return
-    wanted = tuple(image_shape)
-    if shape[1] != wanted[0]:
-        to_gray = " or make them gray with images.mean(1, keepdim=True)"
-        raise ValueError(
-            f"images have {shape[1]} channels, this network was built for {wanted[0]}: "
-            f"build it with image_shape={shape[1:]}"
-            f"{to_gray if wanted[0] == 1 else ''}."
-        )
+    mends = [f"build it with image_shape={shape[1:]}"]
+    if network is not None and not hasattr(network, "image_shape") and wanted[0] == 1:
+        mends = []  # a judge knows one size only
+    if (shape[3], *shape[1:3]) == wanted:
+        mends = [f"move the channels with {name}.permute(0, 3, 1, 2)"]
+    elif shape[1] == wanted[0]:
+        to_size = f"torch.nn.functional.interpolate({name}, size={wanted[1:]})"
+        mends.append(f"resize with {to_size}")
+    elif wanted[0] == 1:
+        mends.append(f"make them gray with {name}.mean(1, keepdim=True)")
+    came, built = (f"{c} channels of {h}×{w} pixels" for c, h, w in (shape[1:], wanted))
     raise ValueError(
-        f"images are {shape[2]}×{shape[3]} pixels, this network was built for "
-        f"{wanted[1]}×{wanted[2]}: build it with image_shape={shape[1:]} or resize "
-        f"with torch.nn.functional.interpolate(images, size={wanted[1:]})."
+        f"{name} have {came}, this network was built for {built}: {' or '.join(mends)}."
     )
 
 
-def check_range(images: Tensor) -> None:
-    """Refuse images with values outside [-1, 1], or that never go below 0.
+def check_range(images: Tensor, name: str = "images") -> None:
+    """Refuse images with values outside [-1, 1], or that seem to lie in [0, 1].
 
     Looks at every pixel, so it belongs at the start of a training, not in its loop.
-
-    Raises ValueError.
     """
-    if images.numel() == 0:
+    low, high = (end.item() for end in images.detach().aminmax())
+    if not math.isfinite(high - low):
         raise ValueError(
-            "there are no images at all (an empty tensor): pass at least one batch."
+            f"{name} hold NaN or infinite values, expected [-1, 1]: look for a "
+            "division by zero, or train their generator again with a lower lr_g."
         )
-    low, high = images.min().item(), images.max().item()
-    if math.isnan(low):
-        raise ValueError("the images hold NaN values: look for a division by zero.")
+    came = f"{name} reach from {low:.3g} to {high:.3g}"
     if low < -1.001 or high > 1.001:
         if low >= 0 and high > 100:
-            mend = "images / 127.5 - 1"  # bytes
-        elif low >= -1.1 and high <= 1.1:
-            mend = "images.clamp(-1, 1)"  # overshoot of a resizing, say
+            mend = f"{name} / 127.5 - 1"  # bytes
+        elif low == high or (low >= -1.1 and high <= 1.1):
+            mend = f"{name}.clamp(-1, 1)"  # overshoot of a resizing, say
         else:
-            mend = "2 * (images - images.min()) / (images.max() - images.min()) - 1"
+            mend = f"2 * ({name} - {name}.min()) / ({name}.max() - {name}.min()) - 1"
+        raise wrong(ValueError, came, "[-1, 1], the range of tanh", f"write {mend}")
+    if 0 <= low < 0.1 and high > 0.5:  # plain gray passes, and so does nearly white
         raise ValueError(
-            f"images reach from {low:.3g} to {high:.3g}, expected [-1, 1], "
-            f"the range of tanh: write {mend}."
-        )
-    if low >= 0:
-        raise ValueError(
-            f"images reach from {low:.3g} to {high:.3g}, which looks like [0, 1], "
-            "but tanh draws in [-1, 1]: write images * 2 - 1."
+            f"{came}, which looks like [0, 1], but tanh draws in [-1, 1]: "
+            f"write {name} * 2 - 1."
         )
 
 
-def check_noise(z: Tensor, latent_dim: int) -> None:
+def check_noise(z: Tensor, latent_dim: int, network: nn.Module | None = None) -> None:
     """Refuse what is not a batch of noise vectors of shape (N, latent_dim).
 
-    Raises TypeError (not a tensor, wrong dtype) or ValueError (wrong shape).
+    With ``network``, dtype and device must be those of its weights, and N at least 2
+    where BatchNorm is in train mode.
     """
-    _check_floats(z, "z", "z.float()")
-    if z.ndim != 2 or z.shape[1] != latent_dim:
-        raise ValueError(
-            f"z has shape {tuple(z.shape)}, expected (N, {latent_dim}): "
-            f"draw it with torch.randn(n, {latent_dim})."
-        )
+    draw = f"torch.randn(n, {latent_dim})"
+    _check_floats(z, "z", draw, "", network)
+    came, mend = f"z has shape {tuple(z.shape)}", f"draw it with {draw}"
+    if z.ndim != 2 or z.shape[1] != latent_dim or z.shape[0] == 0:
+        if z.ndim == 4:
+            came, mend = f"{came}, which looks like images", f"{mend}, or try D(images)"
+        elif z.shape == (latent_dim,):
+            mend = "write z.unsqueeze(0)"
+        some = "" if z.shape[:1] != (0,) else " with N of 1 or more"
+        raise wrong(ValueError, came, f"(N, {latent_dim}){some}", mend)
+    layers = network.modules() if network is not None and z.shape[0] == 1 else ()
+    if any(isinstance(layer, _BatchNorm) and layer.training for layer in layers):
+        expected, mend = "2 or more for BatchNorm in train mode", "call G.eval() first"
+        raise wrong(ValueError, "z holds one vector", expected, mend)
 
 
-def _check_floats(values: Tensor, name: str, mend_integers: str) -> None:
+def check_vectors(source: str, **vectors: Tensor) -> None:
+    """Refuse what are not float vectors (N,), all of one dtype and on one device.
+
+    ``source`` is a call that returns the right thing.
+    """
+    (first, like), *_ = vectors.items()
+    for name, values in vectors.items():
+        _check_floats(values, name, source, "")
+        if values.ndim != 1 or len(values) == 0:
+            came = f"{name} came with shape {tuple(values.shape)}"
+            flat = max(values.shape, default=1) == values.numel() > 0  # (N, 1), say
+            mend = f"write {name}.flatten()" if flat else f"pass {source}"
+            raise wrong(ValueError, came, "(N,) with N of 1 or more", mend)
+        if (values.dtype, values.device) != (like.dtype, like.device):
+            came = f"{name} came as {values.dtype} on {values.device}"
+            expected = f"{like.dtype} on {like.device}, as {first}"
+            raise wrong(ValueError, came, expected, f"write {name}.to({first})")
+
+
+def check_walk(start: Tensor, end: Tensor, t: Tensor, *, arc: bool = False) -> None:
+    """Refuse ends and shares t that give no line, or no ``arc``."""
+    check_vectors("sample_noise(1, 100, seed=0)[0]", start=start, end=end)
+    check_vectors("torch.linspace(0, 1, 9)", start=start, t=t)
+    count = len(start)
+    mend = f"draw it with sample_noise(1, {count}, seed=0)[0]"
+    if len(end) != count:
+        came = f"end holds {len(end)} numbers"
+        raise wrong(ValueError, came, f"{count}, as many as start", mend)
+    for name, vector in (("start", start), ("end", end)) if arc else ():
+        if not 1e-6 < vector.norm().item() < math.inf:
+            came = f"{name} has length {vector.norm():.3g}"
+            raise wrong(ValueError, came, "one that points somewhere", mend)
+
+
+def check_count(value: int, name: str, least: int = 1) -> None:
+    """Refuse what is not a whole number from ``least`` on: a count, a size, a seed."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least:
+        known = isinstance(value, int | float | str)
+        came = f"{name} is {repr(value) if known else type(value).__name__}"
+        kind, mend = ValueError if whole else TypeError, f"write {name}={least}"
+        raise wrong(kind, came, f"a whole number of {least} or more", mend)
+
+
+def check_positive(value: float, name: str, usual: float) -> None:
+    """Refuse what is not a finite number above 0; ``usual`` is an example."""
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        mend = f"write {name}={usual}"
+        raise wrong(ValueError, f"{name} is {value!r}", "a number above 0", mend)
+
+
+def check_share(value: float, name: str, usual: float) -> None:
+    """Refuse what is not a number from 0 to below 1; ``usual`` is an example."""
+    if not isinstance(value, int | float) or not 0 <= value < 1:
+        mend = f"write {usual} there"
+        raise wrong(ValueError, f"{name} is {value!r}", "0 to below 1", mend)
+
+
+def check_sizes(image_shape: Sequence[int], latent_dim: int = 1) -> None:
+    """Refuse sizes that no network has; image_shape is (C, H, W), each 1 or more."""
+    check_count(latent_dim, "latent_dim")
+    sizes = image_shape if isinstance(image_shape, tuple | list) else ()
+    whole = [s for s in sizes if isinstance(s, Integral) and s > 0 and s is not True]
+    if not len(sizes) == len(whole) == 3:
+        came = f"image_shape is {' '.join(repr(image_shape).split())[:50]}"
+        mend = "write image_shape=(1, 28, 28), for example"
+        raise wrong(ValueError, came, "three sizes (C, H, W) of 1 or more", mend)
+
+
+def check_network(network: nn.Module, name: str) -> None:
+    """Refuse what is no generator "G", discriminator "D" or "judge", by its attributes.
+
+    Networks of your own pass when they have these.
+    """
+    needs, expected, example = {
+        "G": ("latent_dim and image_shape", "a generator", "Generator()"),
+        "D": ("image_shape", "a discriminator", "Discriminator()"),
+        "judge": ("num_features", "a judge", "train_judge(images, labels)"),
+    }[name]
+    telling = ("latent_dim", "image_shape", "num_features")
+    has = " and ".join(word for word in telling if hasattr(network, word))
+    if not isinstance(network, nn.Module) or has != needs:
+        came, mend = type(network).__name__, f"pass {example}, for example"
+        expected = f"{expected} with {needs}"
+        raise wrong(TypeError, f"{name} came as {came}", expected, mend)
+
+
+def check_layer(module: nn.Module) -> None:
+    """Refuse what ``network.apply`` does not hand over, weights for example."""
+    if not isinstance(module, nn.Module):
+        came, mend = type(module).__name__, "write G.apply(init_orthogonal_)"
+        raise wrong(TypeError, f"module came as {came}", "a layer", mend)
+
+
+def check_path(path: str | PathLike, suffix: str) -> None:
+    """Refuse what is not the path of a file whose name ends in ``suffix``."""
+    known = Path(path) if isinstance(path, str | PathLike) else None
+    if known is None or known.suffix != suffix:
+        came = f"the file is called {known and known.name!r}"
+        mend = f"write {(known and known.stem) or 'generator'}{suffix}"
+        raise wrong(ValueError, came, f"a name that ends in {suffix}", mend)
+
+
+def _check_floats(
+    values: Tensor, name: str, source: str, scale: str, network: nn.Module | None = None
+) -> None:
     if not isinstance(values, Tensor):
-        raise TypeError(
-            f"{name} came as {type(values).__name__}, expected a torch tensor: "
-            "try torch.as_tensor(...)."
-        )
-    if not values.is_floating_point():
-        raise TypeError(
-            f"{name} are {values.dtype}, expected float32: write {mend_integers}."
-        )
-    if values.dtype == torch.float64 != torch.get_default_dtype():
-        raise TypeError(
-            f"{name} are torch.float64, expected float32: write {name}.float()."
-        )
+        came, mend = type(values).__name__, f"pass {source}"
+        if hasattr(values, "images"):  # what load_images returns
+            mend = "take its field .images"
+        elif isinstance(values, list) and values and isinstance(values[0], Tensor):
+            mend = f"write torch.{'cat' if values[0].ndim == 4 else 'stack'}({name})"
+        elif hasattr(values, "__array__") or isinstance(values, list):
+            mend = f"write torch.as_tensor({name})"
+        raise wrong(TypeError, f"{name} came as {came}", "a torch tensor", mend)
+    weight = None if network is None else next(network.parameters(), None)
+    wanted = torch.get_default_dtype() if weight is None else weight.dtype
+    if values.dtype != wanted and not _fits(values, weight):
+        mend = f"{name}.float()" if wanted == torch.float32 else f"{name}.to({wanted})"
+        if not values.is_floating_point():
+            mend = f"{name}.{'real' if values.is_complex() else f'float(){scale}'}"
+        came = f"{name} came as {values.dtype}"
+        raise wrong(TypeError, came, f"{wanted}"[6:], f"write {mend}")
+    if weight is not None and values.device != weight.device:
+        came = f"{name} came on {values.device}"
+        mend = f'write {name}.to("{weight.device}")'
+        raise wrong(ValueError, came, f"{weight.device}, where the network is", mend)
+
+
+def _fits(values: Tensor, weight: Tensor | None) -> bool:
+    """Tell whether another dtype than expected does no harm: half, under autocast."""
+    common = values.dtype in (torch.float32, torch.float16, torch.bfloat16)
+    kind = values.device.type
+    casts = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return common and (weight is None or casts)
+
+
+def _to_batch(name: str, shape: tuple, wanted: tuple) -> str:
+    sizes = wanted or (1, 28, 28)
+    if shape[-1:] == (math.prod(sizes),) or (1, *shape) == sizes:
+        return f"try {name}.view(-1, {', '.join(map(str, sizes))})"
+    if len(shape) == 3:
+        single = shape == wanted or (not wanted and shape[0] == 3)  # in color
+        return f"try {name}.unsqueeze({0 if single else 1})"
+    if len(shape) == 2:
+        return f"this looks like noise, try G({name})"
+    return f"try {name}.flatten(0, 1)" if len(shape) == 5 else f"try {SOME_IMAGES}"

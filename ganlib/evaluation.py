@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ganlib.checks import check_images
+from ganlib.checks import check_count, check_images, check_network, check_range, wrong
 from ganlib.data import batch_indices
 
 
@@ -15,6 +15,8 @@ class Judge(nn.Module):
 
     ``features`` gives the 64 numbers before the last layer. ``accuracy`` is its share
     of right answers on images that it was not trained on.
+
+    Raises TypeError or ValueError when the images have a wrong dtype, shape or device.
     """
 
     num_features = 64
@@ -34,7 +36,7 @@ class Judge(nn.Module):
         self.accuracy = float("nan")
 
     def features(self, images: Tensor) -> Tensor:
-        check_images(images, (1, 28, 28))
+        check_images(images, (1, 28, 28), self)
         return self.body(images)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -53,23 +55,17 @@ def train_judge(
     A tenth of the images is kept back for ``judge.accuracy``. Small sets are cut into
     smaller batches and gone through more often, so that there are at least 400 steps.
 
-    Raises TypeError or ValueError for images or labels that do not fit.
+    Raises TypeError or ValueError for images, labels, epochs or seeds that do not fit.
     """
-    check_images(images, (1, 28, 28))
-    if labels.shape != (len(images),):
-        raise ValueError(
-            f"labels have shape {tuple(labels.shape)}, expected ({len(images)},): "
-            "one digit for each image."
-        )
+    check_images(images)  # the judge looks at their size
+    check_range(images)
+    check_count(epochs, "epochs")
+    check_count(seed, "seed", 0)
+    _check_labels(labels, images)
     if len(images) < 20:
         raise ValueError(
             f"there are {len(images)} images, too few to train and to test a judge: "
             "use at least 1,000."
-        )
-    if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() > 9:
-        raise ValueError(
-            f"labels are {labels.dtype} from {labels.min()} to {labels.max()}, "
-            "expected int64 in 0 … 9: write labels.long(), and count from 0."
         )
     order = torch.Generator().manual_seed(seed)
     shuffled = torch.randperm(len(images), generator=order)
@@ -98,7 +94,12 @@ def judge_verdicts(judge: Judge, images: Tensor) -> tuple[Tensor, Tensor]:
     """Return the digit (N,) that the judge sees in each image, and its confidence (N,).
 
     The confidence is the largest softmax probability, in [0.1, 1].
+
+    Raises TypeError or ValueError for what is no judge, or images that do not fit it.
     """
+    check_network(judge, "judge")
+    check_images(images, (1, 28, 28), judge)
+    check_range(images)
     with torch.no_grad():
         logits = torch.cat([judge(part) for part in images.split(1000)])
     confidence, digit = logits.softmax(1).max(1)
@@ -112,24 +113,21 @@ def frechet_distance(judge: Judge, real: Tensor, fake: Tensor) -> float:
     ‖μ₁ - μ₂‖² + tr(Σ₁ + Σ₂ - 2 (Σ₁ Σ₂)^½). 0 for equal sets; what counts as good
     depends on the judge and on N, so compare only within one set-up.
 
-    Raises TypeError or ValueError for images that do not fit, are not finite, or are
-    fewer than the judge has features.
+    Raises TypeError or ValueError for what is no judge, for images that do not fit it
+    or are not in [-1, 1], and for fewer than the judge has features.
     Source: Heusel et al. 2017. Taught in notebook 06.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance  # slow to import
 
+    check_network(judge, "judge")
     for name, images in (("real", real), ("fake", fake)):
-        check_images(images, (1, 28, 28))
+        check_images(images, (1, 28, 28), judge, name)
         if len(images) <= judge.num_features:
             raise ValueError(
                 f"there are {len(images)} {name} images, too few for a covariance of "
                 f"{judge.num_features} features: use at least 1,000."
             )
-        if not images.isfinite().all():
-            raise ValueError(
-                f"the {name} images hold NaN or infinite values: the generator has "
-                "diverged, train it again with a lower learning rate."
-            )
+        check_range(images, name)
     metric = FrechetInceptionDistance(
         feature=_Features(judge), normalize=True, input_img_size=(1, 28, 28)
     ).to(real.device)
@@ -151,3 +149,19 @@ class _Features(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.judge.features(images)
+
+
+def _check_labels(labels: Tensor, images: Tensor) -> None:
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
+        came = f"labels came as {getattr(labels, 'dtype', type(labels).__name__)}"
+        mend = "write torch.as_tensor(labels).long()"
+        raise wrong(TypeError, came, "an int64 tensor of digits in 0 … 9", mend)
+    if labels.shape != (len(images),) or labels.device != images.device:
+        came = f"labels have shape {tuple(labels.shape)} on {labels.device}"
+        expected = f"({len(images)},) on {images.device}, one digit for each image"
+        mend = 'load both together with load_images("digits")'
+        raise wrong(ValueError, came, expected, mend)
+    if labels.min() < 0 or labels.max() > 9:
+        came = f"labels reach from {labels.min()} to {labels.max()}"
+        mend = "count from 0, labels - labels.min()"
+        raise wrong(ValueError, came, "int64 in 0 … 9", mend)

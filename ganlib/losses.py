@@ -1,12 +1,15 @@
 """The formulas, as pure functions of logits.
 
 A logit l stands for the probability sigmoid(l) that an image is real. All functions
-take logits of shape (N,) and return one number (a tensor of shape ()).
+take logits of shape (N,) and return one number (a tensor of shape ()). They raise
+TypeError for logits that are no floats, ValueError for another shape or none at all.
 """
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
+
+from ganlib.checks import check_vectors
 
 
 def d_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -17,6 +20,7 @@ def d_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
     Source: Goodfellow et al. 2014, equation 1. Taught in notebook 04.
     """
+    check_vectors("D(images)", real_logits=real_logits, fake_logits=fake_logits)
     real_loss = binary_cross_entropy_with_logits(
         real_logits, torch.ones_like(real_logits)
     )
@@ -32,6 +36,7 @@ def g_loss_saturating(fake_logits: Tensor) -> Tensor:
     Its gradient vanishes where D is sure that the fakes are fake.
     Source: Goodfellow et al. 2014, equation 1. Taught in notebook 04.
     """
+    check_vectors("D(images)", fake_logits=fake_logits)
     return -binary_cross_entropy_with_logits(fake_logits, torch.zeros_like(fake_logits))
 
 
@@ -41,4 +46,5 @@ def g_loss_non_saturating(fake_logits: Tensor) -> Tensor:
     Same fixed point as the saturating loss, strong gradient where D is sure.
     Source: Goodfellow et al. 2014, section 3. Taught in notebook 04.
     """
+    check_vectors("D(images)", fake_logits=fake_logits)
     return binary_cross_entropy_with_logits(fake_logits, torch.ones_like(fake_logits))

@@ -4,7 +4,13 @@ import math
 
 from torch import Tensor, nn
 
-from ganlib.checks import check_images, check_noise
+from ganlib.checks import (
+    check_count,
+    check_images,
+    check_layer,
+    check_noise,
+    check_sizes,
+)
 
 
 def block(in_features: int, out_features: int, normalize: bool = True) -> list:
@@ -12,6 +18,8 @@ def block(in_features: int, out_features: int, normalize: bool = True) -> list:
 
     Shapes: (N, in_features) → (N, out_features). Taught in notebook 02.
     """
+    check_count(in_features, "in_features")
+    check_count(out_features, "out_features")
     layers = [nn.Linear(in_features, out_features)]
     if normalize:
         layers.append(nn.BatchNorm1d(out_features))
@@ -27,11 +35,13 @@ class Generator(nn.Module):
     implementations/gan). In train mode BatchNorm mixes the pictures of a batch; use
     ``.eval()`` to draw each z for itself.
 
-    Raises TypeError or ValueError when z has a wrong dtype or shape.
+    Raises TypeError or ValueError when z has a wrong dtype, shape or device, and when
+    it holds one vector only in train mode.
     Taught in notebook 02.
     """
 
     def __init__(self, latent_dim: int = 100, image_shape: tuple = (1, 28, 28)):
+        check_sizes(image_shape, latent_dim)
         super().__init__()
         self.latent_dim = latent_dim
         self.image_shape = tuple(image_shape)
@@ -45,7 +55,7 @@ class Generator(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        check_noise(z, self.latent_dim)
+        check_noise(z, self.latent_dim, self)
         return self.net(z).view(-1, *self.image_shape)
 
 
@@ -55,11 +65,12 @@ class Discriminator(nn.Module):
     Linear layers of 512, 256 and 1 units with LeakyReLU(0.2): 533,505 parameters at
     the default size.
 
-    Raises TypeError or ValueError when the images have a wrong dtype or shape.
+    Raises TypeError or ValueError when the images have a wrong dtype, shape or device.
     Taught in notebook 02.
     """
 
     def __init__(self, image_shape: tuple = (1, 28, 28)):
+        check_sizes(image_shape)
         super().__init__()
         self.image_shape = tuple(image_shape)
         self.net = nn.Sequential(
@@ -72,7 +83,7 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.image_shape)
+        check_images(images, self.image_shape, self)
         return self.net(images).squeeze(1)
 
 
@@ -86,6 +97,7 @@ def init_normal_(module: nn.Module) -> None:
 
     Source: Radford et al. 2016, section 4. Taught in notebook 03.
     """
+    check_layer(module)
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
         nn.init.zeros_(module.bias)
@@ -96,6 +108,7 @@ def init_xavier_(module: nn.Module) -> None:
 
     Source: Glorot and Bengio 2010, equation 12. Taught in notebook 03.
     """
+    check_layer(module)
     if isinstance(module, nn.Linear):
         nn.init.xavier_normal_(module.weight)
         nn.init.zeros_(module.bias)
@@ -107,6 +120,7 @@ def init_kaiming_(module: nn.Module) -> None:
     0.2 is the slope of the LeakyReLU that follows.
     Source: He et al. 2015, equation 15. Taught in notebook 03.
     """
+    check_layer(module)
     if isinstance(module, nn.Linear):
         nn.init.kaiming_normal_(module.weight, a=0.2, nonlinearity="leaky_relu")
         nn.init.zeros_(module.bias)
@@ -117,6 +131,7 @@ def init_orthogonal_(module: nn.Module) -> None:
 
     Source: Saxe et al. 2014. Taught in notebook 03.
     """
+    check_layer(module)
     if isinstance(module, nn.Linear):
         nn.init.orthogonal_(module.weight)
         nn.init.zeros_(module.bias)

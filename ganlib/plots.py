@@ -1,4 +1,7 @@
-"""Pictures: functions that take data and an Axes, draw, and return the Axes."""
+"""Pictures: functions that take data and an Axes, draw, and return the Axes.
+
+Data that cannot be drawn, and sizes below 1, raise TypeError or ValueError.
+"""
 
 import io
 import math
@@ -11,7 +14,14 @@ from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
-from ganlib.checks import check_images
+from ganlib.checks import (
+    check_count,
+    check_images,
+    check_path,
+    check_positive,
+    check_range,
+    wrong,
+)
 from ganlib.records import Record
 
 REAL, FAKE = "#0072B2", "#D55E00"  # blue and orange, told apart by everybody
@@ -21,12 +31,18 @@ def tile_images(images: Tensor, columns: int | None = None) -> Tensor:
     """Lay images (N, C, H, W) in [-1, 1] out as one picture, (H, W) or (H, W, 3).
 
     Values in [0, 1], a white pixel between neighbors; ``columns`` defaults to about
-    √N. Empty places at the end stay white.
+    √N. Empty places at the end stay white. Small overshoots are cut.
     """
     check_images(images)
-    if len(images) == 0:
-        raise ValueError("there are no images to draw: pass at least one.")
+    if columns is not None:
+        check_count(columns, "columns")
     count, channels, height, width = images.shape
+    if channels not in (1, 3):
+        came, last = f"images have {channels} channels", width in (1, 3)
+        mend = f"write images{'.permute(0, 3, 1, 2)' if last else '[:, :1]'}"
+        raise wrong(ValueError, came, "1 (gray) or 3 (color)", mend)
+    if not images.max() <= 100:  # bytes as floats, or NaN; [0, 1] may be meant
+        check_range(images)
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     picture = torch.ones(channels, rows * (height + 1) - 1, columns * (width + 1) - 1)
@@ -44,6 +60,7 @@ def show_images(
     ax: Axes | None = None,
 ) -> Axes:
     """Draw images (N, C, H, W) in [-1, 1] as a grid without axes."""
+    _check_axes(ax)
     picture = tile_images(images, columns)
     if ax is None:
         height, width = picture.shape[:2]
@@ -61,6 +78,11 @@ def show_images(
 
 def show_curves(records: Sequence[Record], ax: Axes | None = None) -> Axes:
     """Draw both losses over the images seen, with log 2, the loss of a guessing D."""
+    _check_axes(ax)
+    listed = isinstance(records, Sequence)  # a single record is not, nor is train(...)
+    if not listed or not all(hasattr(record, "d_loss") for record in records):
+        came, mend = type(records).__name__, "write list(train(G, D, images, config))"
+        raise wrong(TypeError, f"records came as {came}", "a list of records", mend)
     ax = ax or plt.subplots(figsize=(6, 3), layout="constrained")[1]
     seen = [record.images_seen / 1000 for record in records]
     ax.plot(seen, [record.d_loss for record in records], color=REAL, label="loss of D")
@@ -93,10 +115,20 @@ def save_animation(
 
     ``seconds`` is the length of one round; the last frame stays for one more second.
     A large ``zoom`` makes a large file: rather show a small one enlarged.
+
+    Raises ValueError when the path has another ending than .gif.
     """
-    if not frames:
-        raise ValueError("there are no frames: pass at least one batch of images.")
+    if not isinstance(frames, Sequence) or len(frames) == 0:
+        came = f"there are no frames in this {type(frames).__name__}"
+        single = isinstance(frames, Tensor)
+        mend = f"write {'frames.split(1)' if single else '[images], or list(frames)'}"
+        raise wrong(ValueError, came, "a list of batches of images (N, C, H, W)", mend)
+    check_positive(seconds, "seconds", 4.0)
+    check_path(path, ".gif")
     pictures = [_to_pillow(images, columns, zoom).quantize(16) for images in frames]
+    if len({picture.size for picture in pictures}) > 1:
+        came, mend = "frames come in several sizes", "write images[:16] in each frame"
+        raise wrong(ValueError, came, "grids of one size", mend)
     times = [max(20, round(1000 * seconds / len(frames)))] * len(frames)
     times[-1] += 1000
     pictures[0].save(
@@ -105,7 +137,14 @@ def save_animation(
     return Path(path)
 
 
+def _check_axes(ax: Axes | None) -> None:
+    if not (ax is None or isinstance(ax, Axes)):
+        came, mend = f"ax came as {type(ax).__name__}", "pass plt.gca()"
+        raise wrong(TypeError, came, "one Axes", mend)
+
+
 def _to_pillow(images: Tensor, columns: int | None, zoom: int) -> Image.Image:
+    check_count(zoom, "zoom")
     pixels = (tile_images(images, columns) * 255).round().byte().numpy()
     picture = Image.fromarray(pixels)
     return picture.resize((picture.width * zoom, picture.height * zoom), Image.NEAREST)

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ganlib.checks import check_images, check_range
+from ganlib.checks import (
+    check_count,
+    check_images,
+    check_network,
+    check_positive,
+    check_range,
+    check_share,
+    wrong,
+)
 from ganlib.data import batch_indices
 from ganlib.losses import d_loss, g_loss_non_saturating
 from ganlib.records import Meter, Record, Snapshot
@@ -31,24 +39,17 @@ class TrainConfig:
     seed: int = 0  # of the noise and of the order of the images
 
     def __post_init__(self):
-        least = {"steps": 1, "batch_size": 2, "record_every": 1}  # BatchNorm needs 2
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}, expected {low} or more."
-                )
+        least = {"steps": 1, "batch_size": 2, "record_every": 1, "seed": 0}
+        for name, low in least.items():  # BatchNorm needs 2 images
+            check_count(getattr(self, name), name, low)
         for name in ("lr_g", "lr_d"):
-            if not getattr(self, name) > 0:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}, expected a rate above 0, "
-                    "such as 1e-3."
-                )
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas are {self.betas}, expected two numbers in [0, 1).")
-        if not 0 <= self.ema_share <= 1:
-            raise ValueError(
-                f"ema_share is {self.ema_share}, expected a share in [0, 1]."
-            )
+            check_positive(getattr(self, name), name, 1e-3)
+        if not isinstance(self.betas, tuple) or len(self.betas) != 2:
+            came, mend = f"betas is {self.betas!r}", "write betas=(0.0, 0.999)"
+            raise wrong(TypeError, came, "a tuple of two numbers", mend)
+        shares = zip(("betas[0]", "betas[1]"), self.betas, (0.0, 0.999), strict=True)
+        for name, share, usual in (*shares, ("ema_share", self.ema_share, 0.1)):
+            check_share(share, name, usual)
 
 
 def d_step(
@@ -62,8 +63,13 @@ def d_step(
 
     Both go through D together, so D must not mix the images of a batch (BatchNorm).
     Returns the loss () and D's logits (N,) for the real and the fake images, detached.
+
+    Raises TypeError or ValueError when D is no discriminator or images do not fit it.
     Taught in notebook 04.
     """
+    check_network(D, "D")
+    check_images(real, D.image_shape, D, "real")
+    check_images(fake, D.image_shape, D, "fake")
     both = D(torch.cat([real, fake.detach()]))  # one pass is faster than two
     real_logits, fake_logits = both.split([len(real), len(fake)])
     loss = loss_function(real_logits, fake_logits)
@@ -81,8 +87,13 @@ def g_step(
 ) -> Tensor:
     """Train G once through D on fake = G(z), its graph attached; D gets no gradient.
 
-    Returns the loss (), detached. Taught in notebook 04.
+    Returns the loss (), detached.
+
+    Raises TypeError or ValueError when D is no discriminator or fake does not fit it.
+    Taught in notebook 04.
     """
+    check_network(D, "D")
+    check_images(fake, D.image_shape, D, "fake")
     D.requires_grad_(False)
     loss = loss_function(D(fake))
     opt_g.zero_grad()
@@ -109,25 +120,32 @@ def train(
     each record is the running average of G, in eval mode.
     Same seed, machine and number of threads: the same weights, bit for bit.
 
-    Raises TypeError or ValueError for images that do not fit, and FloatingPointError
-    when a loss or a weight becomes NaN or infinite; G, D and the average then have
-    the weights of the last good record. Taught in notebook 04.
+    Raises TypeError or ValueError for networks, images or a config that do not fit,
+    and FloatingPointError when a loss or a weight becomes NaN or infinite; G, D and
+    the average then have the weights of the last good record. Taught in notebook 04.
     """
-    check_images(images, D.image_shape)
-    check_images(images, G.image_shape)
+    check_network(G, "G")
+    check_network(D, "D")
+    check_config(config)
+    device, other = (next(network.parameters()).device for network in (G, D))
+    if device != other:
+        mend = f'write D.to("{device}")'
+        raise wrong(ValueError, f"D is on {other}", f"{device}, where G is", mend)
+    for network in (D, G):
+        check_images(images, network.image_shape, network)
     check_range(images)
     if len(images) < config.batch_size:
-        raise ValueError(
-            f"there are {len(images)} images, fewer than one batch of "
-            f"{config.batch_size}: lower batch_size or pass more images."
-        )
-    device = next(G.parameters()).device
-    if not images.device == next(D.parameters()).device == device:
-        raise ValueError(
-            f"G is on {device}, D on {next(D.parameters()).device} and the images on "
-            f"{images.device}: move all with .to({device.type!r})."
-        )
+        came = f"there are {len(images)} images"
+        mend = f"pass more images or write batch_size={max(2, len(images))}"
+        raise wrong(ValueError, came, f"a batch of {config.batch_size} or more", mend)
     return _run(G, D, images, config)
+
+
+def check_config(config: TrainConfig) -> None:
+    """Refuse what is no TrainConfig, a dictionary for example."""
+    if not isinstance(config, TrainConfig):
+        came, mend = type(config).__name__, "write TrainConfig(steps=5000)"
+        raise wrong(TypeError, f"config came as {came}", "a TrainConfig", mend)
 
 
 def _run(

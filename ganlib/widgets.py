@@ -5,6 +5,7 @@ import torch
 from ipywidgets import HTML, Button, FloatSlider, HBox, IntSlider, Layout, VBox
 from torch import nn
 
+from ganlib.checks import check_count, check_network
 from ganlib.latent import draw, sample_noise, slerp
 from ganlib.plots import png_bytes
 
@@ -16,6 +17,8 @@ class LatentExplorer(VBox):
     """
 
     def __init__(self, G: nn.Module, zoom: int):
+        check_network(G, "G")
+        check_count(zoom, "zoom")
         self.G, self._zoom = G, zoom
         height, width = (zoom * size for size in G.image_shape[1:])
         fixed = Layout(width=f"{width}px", height=f"{height}px", flex="0 0 auto")
@@ -76,11 +79,7 @@ def explore_latent(G: nn.Module, *, zoom: int = 10) -> LatentExplorer:
     sliders add to its first eight coordinates. Read the result as ``explorer.z`` and
     ``explorer.image``. ``zoom`` is the width of an image's pixel on the screen.
 
-    Raises TypeError when G is no generator. Taught in notebook 05.
+    Raises TypeError or ValueError when G is no generator, or zoom no count.
+    Taught in notebook 05.
     """
-    if not (hasattr(G, "latent_dim") and hasattr(G, "image_shape")):
-        raise TypeError(
-            f"G is a {type(G).__name__}, expected a generator with latent_dim and "
-            "image_shape: pass G = load_or_train(...), for example."
-        )
     return LatentExplorer(G, zoom)

@@ -34,7 +34,11 @@ def test_image_shape_may_be_a_list():
         (GOOD[:, 0], ValueError, r"\(2, 28, 28\).*images.unsqueeze\(1\)"),
         (GOOD[None], ValueError, r"\(1, 2, 1, 28, 28\), expected \(N, C, H, W\)"),
         (torch.zeros(()), ValueError, r"shape \(\), expected \(N, C, H, W\)"),
-        (torch.zeros(2, 3, 28, 28), ValueError, "3 channels.*for 1:.*make them gray"),
+        (
+            torch.zeros(2, 3, 28, 28),
+            ValueError,
+            "3 channels.*for 1 channels.*make them gray",
+        ),
         (torch.zeros(2, 1, 32, 28), ValueError, "32×28 pixels.*28×28.*interpolate"),
     ],
 )
@@ -74,8 +78,8 @@ def test_images_within_the_range_pass(low, high):
         (0, 255, r"from 0 to 255.*images / 127.5 - 1"),
         (-1, 1.01, r"to 1.01, expected \[-1, 1\].*images.clamp\(-1, 1\)"),
         (-1.01, 1, r"from -1.01 to 1"),
-        (-1, float("inf"), "to inf"),
-        (-1, float("nan"), "NaN values"),
+        (-1, float("inf"), "NaN or infinite values"),
+        (-1, float("nan"), "NaN or infinite values"),
     ],
 )
 def test_images_out_of_range_are_refused(low, high, sentence):
@@ -85,7 +89,7 @@ def test_images_out_of_range_are_refused(low, high, sentence):
 
 def test_no_images_at_all_are_refused():
     with pytest.raises(ValueError, match="no images at all"):
-        check_range(torch.zeros(0, 1, 28, 28))
+        check_images(torch.zeros(0, 1, 28, 28))
 
 
 def test_noise_that_fits_passes():

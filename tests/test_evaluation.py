@@ -112,26 +112,24 @@ def test_untrained_judge_does_not_claim_an_accuracy():
 
 
 def test_judge_refuses_labels_that_do_not_fit(digits):
-    with pytest.raises(
-        ValueError, match=r"labels have shape \(9,\), expected \(1437,\)"
-    ):
+    with pytest.raises(ValueError, match=r"shape \(9,\) on cpu, expected \(1437,\)"):
         train_judge(digits.images, digits.labels[:9])
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda labels: labels.float(), "torch.float32.*expected int64 in 0 … 9"),
+        (lambda labels: labels.float(), r"torch.float32.*expected an int64 .*\.long"),
         (lambda labels: labels + 1, r"from 1 to 10, expected int64 .* count from 0"),
         (lambda labels: labels - 1, "from -1 to 8, expected int64"),
     ],
 )
 def test_judge_refuses_labels_that_are_no_digits(digits, change, sentence):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises((TypeError, ValueError), match=sentence):
         train_judge(digits.images, change(digits.labels))
 
 
-@pytest.mark.parametrize("count", [0, 19])
+@pytest.mark.parametrize("count", [1, 19])
 def test_judge_refuses_too_few_images(digits, count):
     with pytest.raises(ValueError, match=f"there are {count} images, too few to train"):
         train_judge(digits.images[:count], digits.labels[:count])
@@ -205,7 +203,7 @@ def test_distance_is_the_squared_shift_of_the_features(linear_judge):
 def test_distance_sees_a_change_of_spread(linear_judge):
     # Twice the features: Σ₂ = 4 Σ₁, so tr(Σ₁ + 4 Σ₁ - 2 · 2 Σ₁) = tr Σ₁ remains.
     real = noise(500, 0)
-    real -= real.mean(0)
+    real = (real - real.mean(0)) / 2.5
     spread = linear_judge.features(real).var(0).sum().item()
     found = frechet_distance(linear_judge, real, 2 * real)
     assert found == pytest.approx(spread, rel=1e-3)
@@ -235,7 +233,7 @@ def test_distance_leaves_the_global_random_state_alone(
 def test_distance_refuses_values_that_are_no_numbers(linear_judge, which, broken):
     sets = {"real": noise(100, 0), "fake": noise(100, 1)}
     sets[which][3, 0, 2, 1] = broken
-    with pytest.raises(ValueError, match=f"the {which} images hold NaN or infinite"):
+    with pytest.raises(ValueError, match=f"{which} hold NaN or infinite"):
         frechet_distance(linear_judge, **sets)
 
 

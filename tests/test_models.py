@@ -150,7 +150,7 @@ def test_discriminator_refuses_images_of_a_wrong_size():
 
 
 def test_discriminator_refuses_bytes():
-    with pytest.raises(TypeError, match=r"images are torch.uint8"):
+    with pytest.raises(TypeError, match=r"images came as torch.uint8"):
         Discriminator()(torch.zeros(5, 1, 28, 28, dtype=torch.uint8))
 
 

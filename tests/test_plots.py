@@ -26,7 +26,7 @@ def plain(*grays, size=(2, 3)):
 
 
 def test_no_images_are_refused_with_a_sentence():
-    with pytest.raises(ValueError, match="there are no images to draw"):
+    with pytest.raises(ValueError, match="there are no images at all"):
         tile_images(torch.zeros(0, 1, 28, 28))
 
 
@@ -236,7 +236,9 @@ def test_animation_of_digits_stays_small(tmp_path, digits):
 
 
 def test_animation_of_nothing_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no frames: pass at least one batch"):
+    with pytest.raises(
+        ValueError, match="no frames in this list, expected a list of batches"
+    ):
         save_animation([], tmp_path / "empty.gif")
 
 

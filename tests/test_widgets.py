@@ -180,5 +180,5 @@ def test_an_error_is_said_under_the_picture_too(explorer):
 
 
 def test_a_network_that_is_no_generator_is_refused():
-    with pytest.raises(TypeError, match="G is a Linear, expected a generator"):
+    with pytest.raises(TypeError, match="G came as Linear, expected a generator"):
         explore_latent(torch.nn.Linear(3, 3))
