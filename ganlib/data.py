@@ -1,22 +1,26 @@
-"""Where images come from: MNIST, Fashion-MNIST, and digits that need no network."""
+"""Where images come from: MNIST, Fashion-MNIST, embedded digits, your own pictures."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pooch
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
+from tqdm.auto import tqdm
 
+from ganlib.checks import check_sizes
 from ganlib.download import DATASETS, MissingDataError, datasets, ensure_files
 
 
 class LabeledImages(NamedTuple):
-    """Images (N, 1, 28, 28), float32 in [-1, 1]; labels (N,), int64 in 0 … 9.
+    """Images (N, C, H, W), float32 in [-1, 1]; labels (N,), int64 from 0.
 
-    ``source`` says in one word where they came from: cache, download or embedded.
+    ``source`` says in one word where they came from: cache, download, embedded, folder.
     """
 
     images: Tensor
@@ -42,7 +46,7 @@ def load_images(
     1,797 real handwritten digits that come with scikit-learn.
 
     With ``fallback="digits"`` missing data costs one line of notice instead of an
-    error; a network that does not answer is given up after 2.5 seconds.
+    error; a network that is silent is given up after 2.5 seconds.
 
     Raises ValueError for an unknown name or split, MissingDataError for missing data.
     Taught in notebook 01.
@@ -59,7 +63,7 @@ def load_images(
     folder = root / DATASETS[name].__name__ / "raw"
     try:
         # With a fallback the learner should not wait: the digits need 2 seconds, too.
-        patience = 10.0 if fallback is None else 2.5
+        patience = 15.0 if fallback is None else 2.5
         source = ensure_files(name, folder, offline, patience)
     except MissingDataError as error:
         if fallback is None:
@@ -73,6 +77,65 @@ def load_images(
     labels = datasets.mnist.read_label_file(str(folder / f"{stem}-labels-idx1-ubyte"))
     images = pixels.unsqueeze(1).float() / 127.5 - 1
     return LabeledImages(images, labels, name, source)
+
+
+def load_folder(path: str | Path, image_shape: tuple = (1, 28, 28)) -> LabeledImages:
+    """Return the pictures in a folder as images (N, C, H, W) of ``image_shape``.
+
+    C is 1 (gray) or 3 (color). Each picture that Pillow can read is turned upright, put
+    on white where it is transparent, cut to the proportions of H and W around its
+    center, and resized. Sub-folders are classes: labels count them in the order of
+    their names, which is printed, and pictures beside them do not count. Without
+    sub-folders every label is 0. Files that cannot be read are named in one printed
+    sentence and left out, hidden ones silently.
+
+    Raises FileNotFoundError or NotADirectoryError for a wrong path, ValueError for a
+    wrong image_shape or when there is no picture at all.
+    """
+    check_sizes(image_shape)
+    if image_shape[0] not in (1, 3):
+        raise ValueError(
+            f"image_shape is {tuple(image_shape)}, expected 1 (gray) or 3 (color) "
+            f"channels: write image_shape=(3, {image_shape[1]}, {image_shape[2]})."
+        )
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        raise FileNotFoundError(
+            f"there is no folder {folder}: pass the folder that holds your pictures."
+        )
+    if not folder.is_dir():
+        raise NotADirectoryError(
+            f"{folder} is a file, expected a folder: pass {folder.parent}."
+        )
+    classes = [place for place in _visible(folder) if place.is_dir()]
+    files = [
+        (file, label)
+        for label, place in enumerate(classes or [folder])
+        for file in _visible(place)
+        if file.is_file()
+    ]
+    images, labels, unreadable = [], [], []
+    for file, label in tqdm(files, desc=folder.name, disable=len(files) < 1000):
+        try:
+            images.append(_read_picture(file, tuple(image_shape)))
+            labels.append(label)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            unreadable.append(file.name)
+    if unreadable:
+        print(
+            f"Left out, since they could not be read as pictures: {_few(unreadable)}."
+        )
+    if not images:
+        raise ValueError(
+            f"there is no readable picture in {folder}: pass a folder that holds "
+            "pictures, or sub-folders of pictures, one for each class."
+        )
+    if classes:
+        names = [f"{label} {place.name}" for label, place in enumerate(classes)]
+        print(f"The labels are: {', '.join(names)}.")
+    return LabeledImages(
+        torch.stack(images), torch.tensor(labels), folder.name, "folder"
+    )
 
 
 def data_folder() -> Path:
@@ -96,6 +159,38 @@ def batch_indices(
     for indices in order.split(batch_size):
         if len(indices) == batch_size or not drop_last:
             yield indices
+
+
+def _visible(folder: Path) -> list[Path]:
+    hidden = ("thumbs.db", "desktop.ini")
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.name.lower() not in hidden
+    )
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def _read_picture(file: Path, image_shape: tuple) -> Tensor:
+    """Return one picture (C, H, W), float32 in [-1, 1]."""
+    channels, height, width = image_shape
+    with Image.open(file) as opened:
+        picture = ImageOps.exif_transpose(opened)
+        if picture.mode.startswith(("I", "F")):  # 16 bits and more: Pillow would clip
+            values = np.asarray(picture, dtype="float32")
+            top = 65535 if picture.mode.startswith("I") else max(1.0, values.max())
+            picture = Image.fromarray((values / top * 255).round().astype("uint8"))
+        if picture.has_transparency_data:
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture.convert("RGBA"))
+        picture = picture.convert("L" if channels == 1 else "RGB")
+        fitted = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+    pixels = torch.from_numpy(np.array(fitted)).view(height, width, channels)
+    return pixels.permute(2, 0, 1).float() / 127.5 - 1
 
 
 def _check_choice(argument: str, value: str, allowed: tuple) -> None:

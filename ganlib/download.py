@@ -2,19 +2,24 @@
 
 import gzip
 import hashlib
-import logging
 import os
-import shutil
 import tempfile
-import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pooch
-import requests
 import torch
-from tqdm.auto import tqdm
+
+from ganlib.mirrors import (
+    CHUNK,
+    LARGEST,
+    MIRRORS,
+    NoMirrorError,
+    Patience,
+    answering,
+    download,
+)
 
 try:
     from torchvision import datasets
@@ -36,17 +41,6 @@ class MissingDataError(RuntimeError):
 
 DATASETS = {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST}
 
-# Each holds the four .gz files that torchvision's class lists, with equal checksums.
-MIRRORS = {
-    "mnist": [
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    ],
-    "fashion-mnist": [
-        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-    ],
-}
 MNIST_SHA256 = {  # of the unpacked files
     "train-images-idx3-ubyte": (
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
@@ -76,7 +70,9 @@ class _File(NamedTuple):
 def ensure_files(name: str, folder: Path, offline: bool, patience: float) -> str:
     """See to it that the four files lie in ``folder``, checked; return the source.
 
-    Mirrors that do not begin to send within ``patience`` seconds are not used.
+    ``patience`` is how many seconds may pass in all in which no mirror sends anything.
+
+    Raises MissingDataError.
     """
     sha256 = MNIST_SHA256 if name == "mnist" else {}
     files = [
@@ -95,9 +91,9 @@ def ensure_files(name: str, folder: Path, offline: bool, patience: float) -> str
         absent = [file for file in wrong if not _is_right(file)]
         if not absent:
             return "cache"
-        _fetch(absent, [] if offline else MIRRORS[name], patience)
-    except _NoNetworkError:
-        cause = "the network is switched off" if offline else "no mirror answered"
+        _fetch(absent, [] if offline else MIRRORS[name], Patience(patience))
+    except NoMirrorError as error:
+        cause = "the network is switched off" if offline else str(error)
         raise MissingDataError(
             f"{name} is {state} (looked in {folder}) and {cause}: load it once with a "
             'network, copy the files there, or pass fallback="digits".',
@@ -105,25 +101,21 @@ def ensure_files(name: str, folder: Path, offline: bool, patience: float) -> str
         ) from None
     except OSError as error:
         raise MissingDataError(
-            f"{name} could not be read from or stored in {folder} ({error}): set "
-            "GANLIB_DATA to a folder that you can read and write, try again later, or "
+            f"{name} could not be read from or stored in {folder} ({error}): make room "
+            "there, or set GANLIB_DATA to a folder that you can read and write, or "
             'pass fallback="digits".',
-            f"it is {state} and getting it failed",
+            f"it is {state} and storing it failed",
         ) from None
     return "download"
 
 
-class _NoNetworkError(Exception):
-    pass
-
-
-def _fetch(files: list[_File], mirrors: list[str], patience: float) -> None:
-    bases = _answering(mirrors, files[0].gz.name, patience)
+def _fetch(files: list[_File], mirrors: list[str], patience: Patience) -> None:
+    bases = answering(mirrors, files[0].gz.name, patience)
     if not bases:
-        raise _NoNetworkError
+        raise NoMirrorError("no mirror answered")
     for file in files:
         file.gz.parent.mkdir(parents=True, exist_ok=True)
-        _download(file.gz, file.md5, bases)
+        download(file.gz, file.md5, bases, patience)
         _unpack(file)
 
 
@@ -135,8 +127,11 @@ def _is_right(file: _File) -> bool:
     if expected is None:  # then the .gz vouches for its contents
         if not _has_md5(file.gz, file.md5):
             return False
+        digest = hashlib.sha256()
         with gzip.open(file.gz) as stream:
-            expected = hashlib.file_digest(stream, "sha256").hexdigest()
+            for chunk in _chunks(stream):
+                digest.update(chunk)
+        expected = digest.hexdigest()
     with file.unpacked.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest() == expected
 
@@ -145,51 +140,14 @@ def _has_md5(path: Path, md5: str) -> bool:
     return path.is_file() and pooch.file_hash(str(path), alg="md5") == md5
 
 
-def _answering(bases: list[str], file: str, seconds: float) -> list[str]:
-    """Return the mirrors that begin to send within ``seconds``, asked all at once.
-
-    Threads, since looking up a name may hang for longer than any time-out of a socket.
-    """
-    answered: list[str] = []
-
-    def ask(base: str) -> None:
-        try:
-            with requests.get(base + file, stream=True, timeout=seconds) as answer:
-                answer.raise_for_status()
-                next(answer.iter_content(1024))
-            answered.append(base)
-        except (requests.RequestException, StopIteration):
-            pass  # it does not count as answering
-
-    threads = [threading.Thread(target=ask, args=(b,), daemon=True) for b in bases]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + seconds
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return [base for base in bases if base in answered]
-
-
-def _download(gz: Path, md5: str, bases: list[str]) -> None:
-    """Fetch one file from the first mirror that has it; pooch moves it in place."""
-    pooch.get_logger().setLevel(logging.WARNING)  # the progress bar says it already
-    failures = []
-    for base in bases:
-        # pooch sets the true total; without any, a bar has no truth value for it to ask
-        with tqdm(total=1, unit="B", unit_scale=True, desc=gz.name) as bar:
-            fetch = pooch.HTTPDownloader(timeout=(4, 10), progressbar=bar)
-            try:
-                pooch.retrieve(
-                    base + gz.name,
-                    f"md5:{md5}",
-                    fname=gz.name,
-                    path=gz.parent,
-                    downloader=fetch,
-                )
-                return
-            except (OSError, ValueError) as error:  # ValueError: the hash is wrong
-                failures.append(f"{base}: {type(error).__name__}")
-    raise OSError("; ".join(failures))
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield what a packed file holds, up to what one of ours can hold."""
+    total = 0
+    while chunk := stream.read(CHUNK):
+        total += len(chunk)
+        if total > LARGEST:
+            raise OSError("a packed file holds far more than it should")
+        yield chunk
 
 
 def _unpack(file: _File) -> None:
@@ -197,7 +155,8 @@ def _unpack(file: _File) -> None:
     handle, temporary = tempfile.mkstemp(dir=file.gz.parent, prefix=file.unpacked.name)
     try:
         with gzip.open(file.gz) as packed, os.fdopen(handle, "wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked)
+            for chunk in _chunks(packed):
+                unpacked.write(chunk)
         os.chmod(temporary, 0o644)
         os.replace(temporary, file.unpacked)
     except BaseException:
