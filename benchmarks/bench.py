@@ -12,7 +12,9 @@ import ganlib  # noqa: F401, limits the spinning of threads, if torch comes late
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
-NO_SPIN_LIMIT = {"GOMP_SPINCOUNT": None}  # as when nobody sets it
+# What libgomp takes when nobody sets it. Just not setting it would not do, since
+# importing ganlib does.
+NO_SPIN_LIMIT = {"GOMP_SPINCOUNT": "300000"}
 
 
 def child(script: str, *arguments: object, env: dict | None = None) -> subprocess.Popen:

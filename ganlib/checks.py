@@ -59,6 +59,13 @@ def check_images(
     )
 
 
+def check_graph(fake: Tensor) -> None:
+    """Refuse fakes that gradients cannot follow back to G."""
+    if not fake.requires_grad:
+        mend = "pass G(z) itself, without detach() and outside of torch.no_grad()"
+        raise wrong(ValueError, "fake came without its graph", "G's own images", mend)
+
+
 def check_range(images: Tensor, name: str = "images") -> None:
     """Refuse images with values outside [-1, 1], or that seem to lie in [0, 1].
 
@@ -152,6 +159,15 @@ def check_count(value: int, name: str, least: int = 1) -> None:
         raise wrong(kind, came, f"a whole number of {least} or more", mend)
 
 
+def check_generator(generator: torch.Generator) -> None:
+    """Refuse what is no torch.Generator, a seed for example."""
+    if not isinstance(generator, torch.Generator):
+        came = f"generator came as {type(generator).__name__}"
+        seed = generator if isinstance(generator, Integral) else 0
+        mend = f"write torch.Generator().manual_seed({seed})"
+        raise wrong(TypeError, came, "a torch.Generator", mend)
+
+
 def check_positive(value: float, name: str, usual: float) -> None:
     """Refuse what is not a finite number above 0; ``usual`` is an example."""
     if not isinstance(value, int | float) or not 0 < value < math.inf:
@@ -207,7 +223,7 @@ def check_path(path: str | PathLike, suffix: str) -> None:
     known = Path(path) if isinstance(path, str | PathLike) else None
     if known is None or known.suffix != suffix:
         came = f"the file is called {known and known.name!r}"
-        mend = f"write {(known and known.stem) or 'generator'}{suffix}"
+        mend = f'write "{(known and known.stem) or "generator"}{suffix}"'
         raise wrong(ValueError, came, f"a name that ends in {suffix}", mend)
 
 

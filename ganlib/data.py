@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from tqdm.auto import tqdm
 
-from ganlib.checks import check_sizes
+from ganlib.checks import check_count, check_generator, check_sizes, wrong
 from ganlib.download import DATASETS, MissingDataError, datasets, ensure_files
 
 
@@ -149,12 +149,14 @@ def batch_indices(
     """Yield index tensors (batch_size,): one pass over ``count`` images, shuffled.
 
     ``images[indices]`` is then the batch. The odd last batch is shorter, or left out
-    with ``drop_last=True``. Taught in notebook 01.
+    with ``drop_last=True``.
+
+    Raises TypeError or ValueError for a count or size below 1, or no generator.
+    Taught in notebook 01.
     """
-    if count < 1 or batch_size < 1:
-        raise ValueError(
-            f"count is {count} and batch_size is {batch_size}: both must be at least 1."
-        )
+    check_count(count, "count")
+    check_count(batch_size, "batch_size")
+    check_generator(generator)
     order = torch.randperm(count, generator=generator, device=generator.device)
     for indices in order.split(batch_size):
         if len(indices) == batch_size or not drop_last:
@@ -196,7 +198,8 @@ def _read_picture(file: Path, image_shape: tuple) -> Tensor:
 def _check_choice(argument: str, value: str, allowed: tuple) -> None:
     if value not in allowed:
         words = ", ".join(f'"{word}"' for word in allowed)
-        raise ValueError(f"{argument} is {value!r}, expected one of {words}.")
+        came, mend = f"{argument} is {value!r}", f'write {argument}="{allowed[0]}"'
+        raise wrong(ValueError, came, f"one of {words}", mend)
 
 
 def _load_digits(split: str) -> LabeledImages:

@@ -112,7 +112,7 @@ def download(gz: Path, md5: str, bases: list[str], patience: Patience) -> None:
             return
         except requests.HTTPError as error:
             failures[base] = f"answered {error.response.status_code}"
-        except ValueError:  # pooch found another hash
+        except ValueError:  # pooch found another hash, or it has no end
             failures[base] = "sent something else, perhaps your network's login page"
         except (requests.RequestException, urllib3.exceptions.HTTPError, _StalledError):
             failures[base] = "broke off"
@@ -144,5 +144,7 @@ def _get(url: str, output: Path, name: str, patience: Patience) -> None:
             if bar.n - mark >= CHUNK:
                 mark = bar.n
                 patience.start()
-            if bar.n > LARGEST or patience.is_over():
+            if bar.n > LARGEST:
+                raise ValueError("this is none of our files")
+            if patience.is_over():
                 raise _StalledError

@@ -119,9 +119,14 @@ def save_animation(
     Raises ValueError when the path has another ending than .gif.
     """
     if not isinstance(frames, Sequence) or len(frames) == 0:
-        came = f"there are no frames in this {type(frames).__name__}"
-        single = isinstance(frames, Tensor)
-        mend = f"write {'frames.split(1)' if single else '[images], or list(frames)'}"
+        came = f"frames came as {type(frames).__name__}"
+        mend = (
+            "write frames.split(1)"
+            if isinstance(frames, Tensor)
+            else "write list(frames)"
+        )
+        if isinstance(frames, Sequence):
+            came, mend = "there are no frames in this list", "pass [images]"
         raise wrong(ValueError, came, "a list of batches of images (N, C, H, W)", mend)
     check_positive(seconds, "seconds", 4.0)
     check_path(path, ".gif")

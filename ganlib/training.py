@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ganlib.checks import (
     check_count,
+    check_graph,
     check_images,
     check_network,
     check_positive,
@@ -89,11 +90,13 @@ def g_step(
 
     Returns the loss (), detached.
 
-    Raises TypeError or ValueError when D is no discriminator or fake does not fit it.
+    Raises TypeError or ValueError when D is no discriminator, or fake does not fit it
+    or has no graph.
     Taught in notebook 04.
     """
     check_network(D, "D")
     check_images(fake, D.image_shape, D, "fake")
+    check_graph(fake)
     D.requires_grad_(False)
     loss = loss_function(D(fake))
     opt_g.zero_grad()

@@ -1,7 +1,9 @@
 """The benchmarks measure what they say; nothing here is timed."""
 
 import csv
+import importlib
 import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import ganlib
 from ganlib.training import TrainConfig
 
 ROOT = Path(__file__).parents[1]
@@ -152,7 +155,17 @@ def test_child_may_lose_a_variable(tmp_path, monkeypatch):
         "import json, os; print(json.dumps({'v': os.environ.get('GOMP_SPINCOUNT')}))"
     )
     assert bench.answer(bench.child("some.py"))["v"] == "5"
-    assert bench.answer(bench.child("some.py", env=bench.NO_SPIN_LIMIT))["v"] is None
+    gone = bench.child("some.py", env={"GOMP_SPINCOUNT": None})
+    assert bench.answer(gone)["v"] is None
+
+
+def test_training_without_a_spin_limit_has_none_though_ganlib_is_imported(tmp_path):
+    code = "import os, ganlib; print(os.environ['GOMP_SPINCOUNT'])"
+    env = {**os.environ, **bench.NO_SPIN_LIMIT}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True
+    )
+    assert answer.stdout.strip() == "300000"  # libgomp's own
 
 
 def test_child_that_fails_stops_the_benchmark(tmp_path, monkeypatch):
@@ -176,6 +189,12 @@ def test_results_are_stored_with_command_commit_and_machine(tmp_path, monkeypatc
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_script_says_what_it_measures(path):
     assert path.read_text("utf-8").startswith('"""')
+
+
+def test_summary_reports_the_setting_that_ganlib_makes(monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    importlib.reload(ganlib)
+    assert f"{int(os.environ['GOMP_SPINCOUNT']):,} spins" == summary.SPINS
 
 
 def test_readme_quotes_the_results():

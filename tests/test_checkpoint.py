@@ -117,7 +117,7 @@ def test_path_may_be_a_string(G, path):
 
 @pytest.mark.parametrize("name", ["generator", "generator.pt"])
 def test_other_endings_are_refused(G, tmp_path, name):
-    with pytest.raises(ValueError, match=r"write generator\.safetensors"):
+    with pytest.raises(ValueError, match=r'write "generator\.safetensors"'):
         save_generator(G, tmp_path / name)
     with pytest.raises(ValueError, match=r"expected a name that ends in \.safetensors"):
         load_generator(tmp_path / name)
