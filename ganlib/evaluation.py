@@ -163,5 +163,5 @@ def _check_labels(labels: Tensor, images: Tensor) -> None:
         raise wrong(ValueError, came, expected, mend)
     if labels.min() < 0 or labels.max() > 9:
         came = f"labels reach from {labels.min()} to {labels.max()}"
-        mend = "count from 0, labels - labels.min()"
+        mend = "write labels - labels.min()"
         raise wrong(ValueError, came, "int64 in 0 … 9", mend)

@@ -33,21 +33,25 @@ class Patience:
     """The seconds that are left for waiting while nothing arrives.
 
     Only silence uses them up, not a slow line: each ``CHUNK`` that arrives restores
-    them to what they were when the mirror was asked.
+    the ``limit``, the share that the mirror was given when it was asked.
     """
 
     def __init__(self, seconds: float):
         self.left = seconds
-        self.since = time.monotonic()
+        self.start()
 
-    def start(self) -> None:
+    def start(self, share: float = 1.0) -> None:
+        self.limit = self.left * share
+        self.renew()
+
+    def renew(self) -> None:
         self.since = time.monotonic()
 
     def end(self) -> None:
         self.left = max(0.0, self.left - (time.monotonic() - self.since))
 
     def is_over(self) -> bool:
-        return time.monotonic() - self.since > self.left
+        return time.monotonic() - self.since >= self.limit
 
 
 def answering(bases: list[str], file: str, patience: Patience) -> list[str]:
@@ -61,7 +65,9 @@ def answering(bases: list[str], file: str, patience: Patience) -> list[str]:
 
     def ask(base: str) -> None:
         try:
-            with requests.get(base + file, stream=True, timeout=patience.left) as reply:
+            with requests.get(
+                base + file, stream=True, timeout=patience.limit
+            ) as reply:
                 if reply.ok:
                     next(reply.iter_content(1024))
             answered.append(base)
@@ -87,20 +93,21 @@ def answering(bases: list[str], file: str, patience: Patience) -> list[str]:
 def download(gz: Path, md5: str, bases: list[str], patience: Patience) -> None:
     """Fetch one file from the first mirror that has it; pooch moves it in place.
 
-    A mirror that is busy may have time a second later, so each is asked twice.
+    A mirror that is busy may have time a second later, so each is asked twice, except
+    one that stalled: patience is shared among the others.
     """
     pooch.get_logger().setLevel(logging.WARNING)  # the progress bar says it already
     failures = {}
-    for base in [*bases, *bases]:
-        if patience.left == 0:
-            break
+    to_ask = [*bases, *bases]
+    while to_ask and patience.left > 0:
+        base = to_ask.pop(0)
         if failures:
             time.sleep(0.2)
 
         def get(url: str, output: str, _pooch: object) -> None:
             _get(url, Path(output), gz.name, patience)
 
-        patience.start()
+        patience.start(1 / len({base, *to_ask}))
         try:
             pooch.retrieve(
                 base + gz.name,
@@ -116,6 +123,8 @@ def download(gz: Path, md5: str, bases: list[str], patience: Patience) -> None:
             failures[base] = "sent something else, perhaps your network's login page"
         except (requests.RequestException, urllib3.exceptions.HTTPError, _StalledError):
             failures[base] = "broke off"
+            if patience.is_over():
+                to_ask = [other for other in to_ask if other != base]
             patience.end()
     causes = "; ".join(f"{base.split('/')[2]} {why}" for base, why in failures.items())
     raise NoMirrorError(f"no mirror gave {gz.name} ({causes})")
@@ -131,7 +140,7 @@ def _get(url: str, output: Path, name: str, patience: Patience) -> None:
     pooch's own downloader waits for ever when a byte comes now and then.
     """
     with (
-        requests.get(url, stream=True, timeout=patience.left) as reply,
+        requests.get(url, stream=True, timeout=patience.limit) as reply,
         output.open("wb") as sink,
         tqdm(unit="B", unit_scale=True, desc=name) as bar,
     ):
@@ -143,7 +152,7 @@ def _get(url: str, output: Path, name: str, patience: Patience) -> None:
             bar.update(len(part))
             if bar.n - mark >= CHUNK:
                 mark = bar.n
-                patience.start()
+                patience.renew()
             if bar.n > LARGEST:
                 raise ValueError("this is none of our files")
             if patience.is_over():

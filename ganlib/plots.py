@@ -119,12 +119,9 @@ def save_animation(
     Raises ValueError when the path has another ending than .gif.
     """
     if not isinstance(frames, Sequence) or len(frames) == 0:
-        came = f"frames came as {type(frames).__name__}"
-        mend = (
-            "write frames.split(1)"
-            if isinstance(frames, Tensor)
-            else "write list(frames)"
-        )
+        came, mend = f"frames came as {type(frames).__name__}", "write list(frames)"
+        if isinstance(frames, Tensor):
+            mend = "write frames.split(1)"
         if isinstance(frames, Sequence):
             came, mend = "there are no frames in this list", "pass [images]"
         raise wrong(ValueError, came, "a list of batches of images (N, C, H, W)", mend)

@@ -100,8 +100,9 @@ def test_the_middle_is_cut_out_before_resizing(folder):
     wide.paste("blue", (16, 0, 32, 16))
     save(wide, folder / "a.png")
     image = only(folder)
-    assert (image[2] > 250).all()  # blue everywhere, and no red is left
-    assert (image[0] < 5).all()
+    assert (image[2] > 240).all()  # blue everywhere
+    assert (image[0] < 15).all()  # at the edges, resizing looks at the neighbors
+    assert (image[0, :, 1:-1] < 2).all()
 
 
 def test_proportions_of_the_shape_decide_what_is_cut(folder):
