@@ -99,7 +99,7 @@ def download(gz: Path, md5: str, bases: list[str], patience: Patience) -> None:
     pooch.get_logger().setLevel(logging.WARNING)  # the progress bar says it already
     failures = {}
     to_ask = [*bases, *bases]
-    while to_ask and patience.left > 0:
+    while to_ask:
         base = to_ask.pop(0)
         if failures:
             time.sleep(0.2)

@@ -160,6 +160,13 @@ def a_byte_now_and_then(answer, content):
             break
 
 
+def a_byte_now_and_then_after_the_middle(answer, content):
+    answer.start(200, len(content))
+    answer.wfile.write(content[: len(content) // 2])
+    while not answer.server.closing.wait(0.2):
+        answer.wfile.write(content[:1])
+
+
 def half(answer, content):
     answer.start(200, len(content))
     answer.wfile.write(content[: len(content) // 2])
@@ -540,7 +547,13 @@ def test_fallback_is_silent_where_it_is_not_needed(stored, capsys):
 
 @pytest.mark.parametrize(
     "behave",
-    [never, never_after_the_headers, never_after_the_middle, a_byte_now_and_then],
+    [
+        never,
+        never_after_the_headers,
+        never_after_the_middle,
+        a_byte_now_and_then,
+        a_byte_now_and_then_after_the_middle,
+    ],
 )
 def test_fallback_comes_within_5_seconds_though_the_mirrors_hang(
     packed, serve, mirrors, folder, digits, behave
@@ -630,7 +643,10 @@ def test_slow_mirror_is_waited_for_as_long_as_it_sends(
 def test_without_fallback_no_mirror_holds_a_learner_up_for_30_seconds(
     packed, serve, monkeypatch, tmp_path
 ):
-    stalling = {"mnist": never, "fashion-mnist": a_byte_now_and_then}
+    stalling = {
+        "mnist": never,
+        "fashion-mnist": a_byte_now_and_then_after_the_middle,
+    }
     for name, behave in stalling.items():
         monkeypatch.setitem(servers.MIRRORS, name, [serve(packed, behave).base])
 
