@@ -71,7 +71,7 @@ def step_ms(steps=200):
     return [statistics.median(times) for times in zip(*pairs, strict=True)]
 
 
-def _nothing(*_arguments):
+def _nothing(*_arguments, **_named):
     pass
 
 

@@ -4,7 +4,7 @@ A step of ``train`` is timed alone, beside a process that keeps one core busy (a
 browser, say), and beside a second training of the same kind. GOMP_SPINCOUNT is how
 long a waiting thread of torch spins before it sleeps: 300,000 if nobody sets it.
 
-    python benchmarks/threads.py           # about 12 minutes; nothing else should run
+    python benchmarks/threads.py           # about 10 minutes; nothing else should run
 """
 
 from bench import answer, child, save, say, show  # before torch: see there
@@ -20,7 +20,7 @@ import torch
 from ganlib.checkpoint import new_networks
 from ganlib.training import TrainConfig, train
 
-SPINS = (300_000, 10_000, 5_000, 4_000, 3_000, 2_000, 1_000)
+SPINS = (300_000, 10_000, 5_000, 3_000, 2_000, 1_000)
 ROUNDS, SECONDS = 3, 3.0
 
 
