@@ -1,7 +1,7 @@
 """Which change of the recipe bought what: from the textbook recipe to TrainConfig.
 
-Each rung adds one change to the rung before and trains with ``train`` for as long on
-two cores as the last rung does. The quality is the Fréchet distance of 10,000 samples
+Each rung adds one change to the rung before and trains with ``train`` for as many
+steps as the last rung does. The quality is the Fréchet distance of 10,000 samples
 to the test images in the features of the course's judge, three seeds each. Two
 trainings run at a time, one thread each: only their quality is recorded.
 

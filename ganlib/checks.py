@@ -53,7 +53,10 @@ def check_images(
         mends.append(f"resize with {to_size}")
     elif wanted[0] == 1:
         mends.append(f"make them gray with {name}.mean(1, keepdim=True)")
-    came, built = (f"{c} channels of {h}×{w} pixels" for c, h, w in (shape[1:], wanted))
+    came, built = (
+        f"{c} channel{'s' * (c > 1)} of {h}×{w} pixels"
+        for c, h, w in (shape[1:], wanted)
+    )
     raise ValueError(
         f"{name} have {came}, this network was built for {built}: {' or '.join(mends)}."
     )

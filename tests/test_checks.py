@@ -37,7 +37,7 @@ def test_image_shape_may_be_a_list():
         (
             torch.zeros(2, 3, 28, 28),
             ValueError,
-            "3 channels.*for 1 channels.*make them gray",
+            "3 channels.*for 1 channel of.*make them gray",
         ),
         (torch.zeros(2, 1, 32, 28), ValueError, "32×28 pixels.*28×28.*interpolate"),
     ],
@@ -53,7 +53,7 @@ def test_advice_for_too_many_channels_works():
 
 
 def test_advice_for_three_channels_does_not_speak_of_gray():
-    with pytest.raises(ValueError, match="1 channels") as caught:
+    with pytest.raises(ValueError, match="1 channel of") as caught:
         check_images(GOOD, (3, 28, 28))
     assert "gray" not in str(caught.value)
 
