@@ -1,4 +1,4 @@
-"""Generators on disk: saved whole or not at all, and checked when they come back."""
+"""Networks on disk: saved whole or not at all, and checked when they come back."""
 
 import hashlib
 import json
@@ -18,20 +18,26 @@ from ganlib.models import Discriminator, Generator, init_orthogonal_
 from ganlib.training import TrainConfig, check_config, train
 
 
-def save_generator(G: Generator, path: str | Path) -> None:
-    """Write G's weights to ``path`` (.safetensors) and its sizes to a .json beside it.
+def save_networks(G: Generator, D: Discriminator, path: str | Path) -> None:
+    """Write both networks to ``path`` (.safetensors) and their sizes to a .json.
 
     Both files are moved in place when they are complete; the second holds the SHA-256
-    of the first.
+    of the first. The tensors are called "G.net.0.weight" and so on.
 
-    Raises TypeError or ValueError for what is no ``Generator`` or has diverged, and for
-    another ending.
+    Raises TypeError or ValueError for networks that are not ganlib's or have diverged,
+    for two that do not fit, and for another ending.
     """
-    check_network(G, "G")
     check_path(path, ".safetensors")
-    _check_weights(G)
+    _check_pair(G, D)
     path = Path(path)
-    weights = save({name: value.cpu() for name, value in G.state_dict().items()})
+    named = (("G", G.state_dict()), ("D", D.state_dict()))
+    weights = save(
+        {
+            f"{n}.{key}": value.cpu()
+            for n, state in named
+            for key, value in state.items()
+        }
+    )
     facts = {
         "latent_dim": G.latent_dim,
         "image_shape": list(G.image_shape),
@@ -42,11 +48,11 @@ def save_generator(G: Generator, path: str | Path) -> None:
     _write_atomically(path.with_suffix(".json"), json.dumps(facts, indent=2).encode())
 
 
-def load_generator(path: str | Path) -> Generator:
-    """Return the generator saved under ``path``: on the CPU, in eval mode, frozen.
+def load_networks(path: str | Path) -> tuple[Generator, Discriminator]:
+    """Return G and D as saved under ``path``: on the CPU, in eval mode, frozen.
 
-    Raises FileNotFoundError when it is not there, ValueError when it is damaged or has
-    another ending.
+    Raises FileNotFoundError when they are not there, ValueError when the file is
+    damaged or has another ending.
     """
     check_path(path, ".safetensors")
     path = Path(path)
@@ -54,7 +60,7 @@ def load_generator(path: str | Path) -> Generator:
     for file in (path, sizes):
         if not file.is_file():
             raise FileNotFoundError(
-                f"there is no {file}: save a generator with save_generator(G, path) "
+                f"there is no {file}: save the networks with save_networks(G, D, path) "
                 "first; it writes a .safetensors and a .json file."
             )
     weights = path.read_bytes()
@@ -62,16 +68,21 @@ def load_generator(path: str | Path) -> Generator:
         facts = json.loads(sizes.read_text())
         if hashlib.sha256(weights).hexdigest() != facts["sha256"]:
             raise ValueError("the checksum is wrong")
+        image_shape = tuple(facts["image_shape"])
         with torch.random.fork_rng(devices=[]):
-            G = Generator(facts["latent_dim"], tuple(facts["image_shape"]))
-        G.load_state_dict(load(weights))
+            pair = (
+                Generator(facts["latent_dim"], image_shape),
+                Discriminator(image_shape),
+            )
+        nn.ModuleDict(zip("GD", pair, strict=True)).load_state_dict(load(weights))
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         cause = str(error).partition("\n")[0].rstrip(".:")
         raise ValueError(
             f"{path} or the .json beside it is damaged ({cause}): delete both and save "
-            "the generator again."
+            "the networks again."
         ) from None
-    return G.requires_grad_(False).eval()
+    G, D = (network.requires_grad_(False).eval() for network in pair)
+    return G, D
 
 
 def new_networks(
@@ -91,8 +102,8 @@ def new_networks(
     return G, D
 
 
-def generator_path(config: TrainConfig, images: Tensor) -> Path:
-    """Return where the generator of this recipe on these images belongs in the cache.
+def networks_path(config: TrainConfig, images: Tensor) -> Path:
+    """Return where the networks of this recipe on these images belong in the cache.
 
     The name is made from ganlib's version, every setting and the bytes of the images.
 
@@ -105,53 +116,67 @@ def generator_path(config: TrainConfig, images: Tensor) -> Path:
     pixels = images.detach().cpu().contiguous()
     digest.update(pixels.view(torch.uint8).numpy())  # NumPy has no bfloat16
     folder = os.environ.get("GANLIB_CACHE") or pooch.os_cache("ganlib")
-    return Path(folder) / "generators" / f"{digest.hexdigest()[:16]}.safetensors"
+    return Path(folder) / "networks" / f"{digest.hexdigest()[:16]}.safetensors"
 
 
-def load_or_train(config: TrainConfig, images: Tensor) -> Generator:
-    """Return the averaged generator of this recipe on images (N, C, H, W) in [-1, 1].
+def load_or_train(
+    config: TrainConfig, images: Tensor
+) -> tuple[Generator, Discriminator]:
+    """Return the averaged G and the D of this recipe on images (N, C, H, W) in [-1, 1].
 
-    It is loaded from the cache when it is there, and trained and saved when not. Says
-    in one line which it was. The result is on the CPU and in eval mode.
+    They are loaded from the cache when they are there, and trained and saved when not.
+    Says in one line which it was. Both are on the CPU, in eval mode and frozen.
 
     Raises what ``train`` raises, and KeyboardInterrupt when the training is stopped.
     """
-    path = generator_path(config, images)
+    path = networks_path(config, images)
     try:
-        G = load_generator(path)
-        print("Loaded the generator that was trained before.")
-        return G
+        pair = load_networks(path)
+        print("Loaded the networks that were trained before.")
+        return pair
     except FileNotFoundError:
-        print(f"No trained generator here yet: training one, {config.steps} steps.")
+        print(f"No trained networks here yet: training them, {config.steps} steps.")
     except ValueError:
-        print(f"The stored generator is damaged: training one, {config.steps} steps.")
+        print(f"The stored networks are damaged: training anew, {config.steps} steps.")
     networks = new_networks(config, tuple(images.shape[1:]))
     G, D = (network.to(images.device) for network in networks)
     for record in train(G, D, images, config):
         averaged = record.averaged
     if record.step < config.steps:
         raise KeyboardInterrupt("stopped before the end: nothing was saved")
-    averaged = averaged.cpu()
+    averaged, D = averaged.cpu(), D.cpu().requires_grad_(False).eval()
     try:
-        save_generator(averaged, path)
+        save_networks(averaged, D, path)
     except OSError as error:
-        print(f"The generator could not be stored for next time ({error}).")
-    return averaged
+        print(f"The networks could not be stored for next time ({error}).")
+    return averaged, D
 
 
-def _check_weights(G: nn.Module) -> None:
-    """Refuse what ``load_generator`` could not bring back, or nobody wants back."""
-    weights = G.state_dict()
+def _check_pair(G: nn.Module, D: nn.Module) -> None:
+    """Refuse what ``load_networks`` could not bring back, or nobody wants back."""
+    check_network(G, "G")
+    check_network(D, "D")
+    if tuple(D.image_shape) != tuple(G.image_shape):
+        came, expected = f"D takes images of shape {D.image_shape}", f"{G.image_shape}"
+        mend = f"pass Discriminator({G.image_shape})"
+        raise wrong(ValueError, came, f"{expected}, which G draws", mend)
     with torch.device("meta"):
-        known = Generator(G.latent_dim, G.image_shape).state_dict()
-    shapes = [{k: v.shape for k, v in state.items()} for state in (weights, known)]
+        known = Generator(G.latent_dim, G.image_shape), Discriminator(G.image_shape)
+    for name, network, like in zip("GD", (G, D), known, strict=True):
+        _check_weights(network, like, name)
+
+
+def _check_weights(network: nn.Module, like: nn.Module, name: str) -> None:
+    weights = network.state_dict()
+    states = (weights, like.state_dict())
+    shapes = [{k: v.shape for k, v in state.items()} for state in states]
     if shapes[0] != shapes[1]:
-        came, mend = type(G).__name__, "write torch.save(G.state_dict(), path)"
-        came, expected = f"G came as {came} with other layers", "ganlib's Generator"
-        raise wrong(TypeError, came, expected, mend)
+        came = f"{name} came as {type(network).__name__} with other layers"
+        mend = f"write torch.save({name}.state_dict(), path)"
+        raise wrong(TypeError, came, f"ganlib's {type(like).__name__}", mend)
     if not all(values.isfinite().all() for values in weights.values()):
-        mend = "train it again with a lower lr_g and lr_d"
-        raise wrong(ValueError, "G holds NaN or infinite weights", "numbers", mend)
+        came, mend = "holds NaN or infinite weights", "train it again with a lower lr"
+        raise wrong(ValueError, f"{name} {came}", "numbers", mend)
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

@@ -199,13 +199,13 @@ def check_sizes(image_shape: Sequence[int], latent_dim: int = 1) -> None:
 def check_network(network: nn.Module, name: str) -> None:
     """Refuse what is no generator "G", discriminator "D" or "judge", by its attributes.
 
-    Networks of your own pass when they have these.
+    A number may follow, as in "G2". Networks of your own pass when they have these.
     """
     needs, expected, example = {
         "G": ("latent_dim and image_shape", "a generator", "Generator()"),
         "D": ("image_shape", "a discriminator", "Discriminator()"),
         "judge": ("num_features", "a judge", "train_judge(images, labels)"),
-    }[name]
+    }[name.rstrip("12")]
     telling = ("latent_dim", "image_shape", "num_features")
     has = " and ".join(word for word in telling if hasattr(network, word))
     if not isinstance(network, nn.Module) or has != needs:

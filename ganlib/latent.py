@@ -1,11 +1,21 @@
-"""The noise that a generator starts from, and ways through it."""
+"""The noise that a generator starts from, ways through it, and directions in it."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from ganlib.checks import check_count, check_network, check_noise, check_walk
+from ganlib.checks import (
+    check_count,
+    check_images,
+    check_network,
+    check_noise,
+    check_range,
+    check_walk,
+    wrong,
+)
+
+LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)  # those that have weights
 
 
 def sample_noise(count: int, latent_dim: int, *, seed: int) -> Tensor:
@@ -86,3 +96,93 @@ def slerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
     t = t.unsqueeze(1)
     arc = torch.sin((1 - t) * omega) * start + torch.sin(t * omega) * end
     return arc / torch.sin(omega)
+
+
+def principal_directions(
+    G: nn.Module, count: int = 8, *, samples: int = 10_000, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Return the directions in z that change G's last hidden layer most.
+
+    The activations h of many z are centered and split into principal components: axes
+    along which they vary most, one after the other. Each is brought back to noise by
+    regression: the U that minimizes the sum of ‖z - (h · axes) U‖². Returns directions
+    (count, latent_dim) of length 1 and the share (count,) of the variance of h that
+    each component holds, the largest first. A direction's largest number is positive.
+
+    Raises TypeError or ValueError when G is no generator, for a seed below 0, for fewer
+    samples than latent_dim, and for a count below 1 or above latent_dim.
+    Source: Härkönen et al. 2020, section 2. Taught in notebook 05.
+    """
+    check_network(G, "G")
+    check_count(count, "count")
+    check_count(samples, "samples", G.latent_dim)
+    if count > G.latent_dim:
+        came, expected = f"count is {count}", f"at most {G.latent_dim}, G's latent_dim"
+        raise wrong(ValueError, came, expected, f"write count={G.latent_dim}")
+    z = sample_noise(samples, G.latent_dim, seed=seed)
+    hidden = last_hidden(G, z)
+    hidden = hidden - hidden.mean(0)
+    variances, axes = torch.linalg.eigh(hidden.T @ hidden)  # the largest comes last
+    axes = axes[:, -count:].flip(1)
+    directions = torch.linalg.lstsq(hidden @ axes, z).solution
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    directions = directions / directions.norm(dim=1, keepdim=True) * largest.sign()
+    return directions, variances.flip(0)[:count] / variances.sum()
+
+
+def last_hidden(G: nn.Module, z: Tensor) -> Tensor:
+    """Return what G's last layer with weights is given for z, as (N, units).
+
+    Raises TypeError or ValueError where ``draw`` does, and when G has no such layer.
+    """
+    check_network(G, "G")
+    check_noise(z, G.latent_dim)
+    layers = [layer for layer in G.modules() if isinstance(layer, LAYERS)]
+    if not layers:
+        came, expected = "G has no layer with weights", "a linear or convolutional one"
+        raise wrong(TypeError, came, expected, "pass Generator()")
+    found = []
+
+    def keep(_layer: nn.Module, inputs: tuple[Tensor]) -> None:
+        found.append(inputs[0].flatten(1).cpu())
+
+    handle = layers[-1].register_forward_pre_hook(keep)
+    try:
+        for part in z.split(1000):
+            draw(G, part)
+    finally:
+        handle.remove()
+    return torch.cat(found)
+
+
+def find_noise(
+    G: nn.Module, images: Tensor, *, steps: int = 200, seed: int = 0
+) -> Tensor:
+    """Return the z (N, latent_dim) whose pictures come closest to images (N, C, H, W).
+
+    Of 1,000 noise vectors the best one for each image is the start; Adam then lowers
+    ‖G(z) - x‖² over z alone. A way through a landscape with many valleys: what it
+    returns is near, not always nearest. G stays as it is.
+
+    Raises TypeError or ValueError when G is no generator, when images do not fit it or
+    are not in [-1, 1], for steps below 1 and a seed below 0.
+    Source: Zhu et al. 2016, section 3.1. Taught in notebook 05.
+    """
+    check_network(G, "G")
+    check_images(images, G.image_shape, G)
+    check_range(images)
+    check_count(steps, "steps")
+    starts = sample_noise(1000, G.latent_dim, seed=seed).to(images)
+    distance = torch.cdist(images.flatten(1), draw(G, starts).flatten(1))
+    z = starts[distance.argmin(1)].requires_grad_()
+    optimizer = torch.optim.Adam([z], 0.05)
+    was_training = G.training
+    try:
+        G.eval()
+        for _ in range(steps):
+            loss = (G(z) - images).square().sum()
+            z.grad = torch.autograd.grad(loss, z)[0]  # none for G's weights
+            optimizer.step()
+    finally:
+        G.train(was_training)
+    return z.detach()

@@ -1,85 +1,141 @@
 """The sliders."""
 
-import ipywidgets
+from collections.abc import Mapping, Sequence
+
 import torch
-from ipywidgets import HTML, Button, FloatSlider, HBox, IntSlider, Layout, VBox
-from torch import nn
+from torch import Tensor, nn
 
-from ganlib.checks import check_count, check_network
-from ganlib.latent import draw, sample_noise, slerp
-from ganlib.plots import png_bytes
+from ganlib.checks import (
+    check_count,
+    check_images,
+    check_network,
+    check_range,
+    check_vectors,
+    wrong,
+)
+from ganlib.explorer import LatentExplorer
+from ganlib.latent import principal_directions
+from ganlib.panels import Comparison, TimeScrubber
+from ganlib.records import Record
 
 
-class LatentExplorer(VBox):
-    """Sliders for the noise of a generator; see ``explore_latent``.
+def explore_latent(
+    G: nn.Module,
+    D: nn.Module | None = None,
+    *,
+    judge: nn.Module | None = None,
+    images: Tensor | None = None,
+    directions: Mapping[str, Tensor] | None = None,
+    zoom: int = 10,
+) -> LatentExplorer:
+    """Return sliders that move the noise z of G, with the pictures that it draws.
 
-    ``z`` (1, latent_dim) and ``image`` (1, C, H, W) are what is shown at the moment.
+    Large: the z of ``seed``, or of a place on the ``walk`` along arcs through the next
+    ten seeds, times ``noise scale``, moved along directions. Small: the same z among
+    those of the next 15 seeds, which are scaled and moved in the same way. The
+    directions are G's eight principal ones, with their share of the variance in the
+    last hidden layer, the first eight numbers of z, and those given: vectors
+    (latent_dim,) by name. A slider adds -4 to 4 times its vector.
+
+    With D, the words below give its verdict, with a judge the digit and how sure it is.
+    With images (N, C, H, W) in [-1, 1] a box shows the nearest of them. ``zoom`` is the
+    width of a pixel of the large picture on the screen. In code, ``explorer.z`` and
+    ``explorer.image`` tell what is shown, and can be set.
+
+    Raises TypeError or ValueError for what is no generator, discriminator, judge,
+    images, direction or count, or does not fit G. Taught in notebook 05.
     """
-
-    def __init__(self, G: nn.Module, zoom: int):
-        check_network(G, "G")
-        check_count(zoom, "zoom")
-        self.G, self._zoom = G, zoom
-        height, width = (zoom * size for size in G.image_shape[1:])
-        fixed = Layout(width=f"{width}px", height=f"{height}px", flex="0 0 auto")
-        self.picture = ipywidgets.Image(format="png", layout=fixed)
-        self.words = HTML()
-        self.seed = IntSlider(0, 0, 999, description="seed")
-        self.walk = FloatSlider(0.0, min=0.0, max=1.0, step=0.01, description="walk")
-        self.noise = [
-            FloatSlider(0.0, min=-3.0, max=3.0, step=0.1, description=f"z[{i}]")
-            for i in range(min(8, G.latent_dim))
-        ]
-        reset = Button(description="back to 0", tooltip="Set z[0] … to 0")
-        reset.on_click(self._reset)
-        for slider in (self.seed, self.walk, *self.noise):
-            slider.observe(self._redraw, names="value")
-        heading = HTML("Add to single numbers of z:")
-        sliders = VBox([self.seed, self.walk, heading, *self.noise, reset])
-        super().__init__([HBox([self.picture, sliders]), self.words])
-        self._redraw()
-
-    def _reset(self, _button: Button) -> None:
-        for slider in self.noise:
-            slider.value = 0.0
-
-    def _redraw(self, _change: dict | None = None) -> None:
-        try:
-            self.z = self._noise_vector()
-            self.image = draw(self.G, self.z).cpu()
-            self.picture.value = png_bytes(self.image, zoom=self._zoom)
-        except Exception as error:  # moved by hand, it would only reach Lab's log
-            self._say(f"The picture could not be drawn: {error}")
-            raise
-        moved = [slider.description for slider in self.noise if slider.value]
-        self._say(
-            f"The picture for seed {self.seed.value}, {self.walk.value:.0%} of the way "
-            f"to seed {self.seed.value + 1}"
-            + (f", with {', '.join(moved)} moved." if moved else ".")
-        )
-
-    def _noise_vector(self) -> torch.Tensor:
-        seeds = (self.seed.value, self.seed.value + 1)
-        start, end = (sample_noise(1, self.G.latent_dim, seed=s)[0] for s in seeds)
-        z = slerp(start, end, torch.tensor([self.walk.value]))
-        for i, slider in enumerate(self.noise):
-            z[0, i] += slider.value
-        return z
-
-    def _say(self, sentence: str) -> None:
-        self.words.value = (
-            f'<p role="status">{sentence}</p>'  # read out when it changes
-        )
+    check_network(G, "G")
+    check_count(zoom, "zoom")
+    if D is not None:
+        check_network(D, "D")
+        check_images(torch.zeros(1, *G.image_shape), D.image_shape, name="G's images")
+    if judge is not None:
+        check_network(judge, "judge")
+        check_images(torch.zeros(1, *G.image_shape), (1, 28, 28), name="G's images")
+    if images is not None:
+        check_images(images, G.image_shape)
+        check_range(images)
+    vectors, shares = principal_directions(G, min(8, G.latent_dim))
+    principal = {
+        f"direction {i}": (f"direction {i} · {share:.1%}", vector)
+        for i, (vector, share) in enumerate(zip(vectors, shares, strict=True), 1)
+    }
+    axes = enumerate(torch.eye(G.latent_dim)[:8])
+    single = {f"z[{i}]": (f"z[{i}]", axis) for i, axis in axes}
+    groups = {"principal directions": principal, "single numbers of z": single}
+    if directions is not None:
+        taken = {name for group in groups.values() for name in group}
+        own = _own_directions(directions, G.latent_dim, taken)
+        groups = {"own directions": own, **groups}
+    return LatentExplorer(G, D, judge, images, groups, zoom)
 
 
-def explore_latent(G: nn.Module, *, zoom: int = 10) -> LatentExplorer:
-    """Return sliders that move the noise z of G, with the picture that it draws.
+def compare(
+    G1: nn.Module,
+    G2: nn.Module,
+    *,
+    names: Sequence[str] = ("first", "second"),
+    zoom: int = 3,
+) -> Comparison:
+    """Return sliders that send the same 16 z through two generators, side by side.
 
-    ``seed`` picks a z, ``walk`` goes along the arc to the z of the next seed, and eight
-    sliders add to its first eight coordinates. Read the result as ``explorer.z`` and
-    ``explorer.image``. ``zoom`` is the width of an image's pixel on the screen.
-
-    Raises TypeError or ValueError when G is no generator, or zoom no count.
-    Taught in notebook 05.
+    Raises TypeError or ValueError for what is no generator, for two with another
+    latent_dim, for other than two names, and for a zoom below 1. Used in notebook 03.
     """
-    return LatentExplorer(G, zoom)
+    check_network(G1, "G1")
+    check_network(G2, "G2")
+    check_count(zoom, "zoom")
+    if G1.latent_dim != G2.latent_dim:
+        came, expected = f"G2 takes {G2.latent_dim} numbers", f"{G1.latent_dim}, as G1"
+        mend = f"build it with latent_dim={G1.latent_dim}"
+        raise wrong(ValueError, came, expected, mend)
+    if not isinstance(names, list | tuple) or len(names) != 2:
+        mend = 'write names=("first", "second")'
+        raise wrong(ValueError, f"names is {names!r}", "one for each generator", mend)
+    return Comparison(G1, G2, names, zoom)
+
+
+def scrub(history: Sequence[tuple[Record, Tensor]], *, zoom: int = 3) -> TimeScrubber:
+    """Return a slider over a training: pictures of the same noise, and the curves.
+
+    ``history`` is a list of (record, images), as collected in the loop around
+    ``train``: images (N, C, H, W) in [-1, 1], drawn from the same z each time.
+
+    Raises TypeError or ValueError for another list, for images that cannot be drawn or
+    change their shape, and for a zoom below 1. Used in notebook 04.
+    """
+    check_count(zoom, "zoom")
+    pairs = isinstance(history, Sequence) and len(history) > 0
+    if not pairs or not all(
+        isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Record)
+        for pair in history
+    ):
+        pair = "(record, sample_images(record.averaged, 16, seed=0))"
+        mend = f"write [{pair} for record in train(G, D, images, config)]"
+        came = f"history came as {type(history).__name__}"
+        raise wrong(TypeError, came, "a list of pairs (record, images)", mend)
+    for _, images in history:
+        check_images(images)
+        if images.shape != history[0][1].shape:
+            came = f"history holds images of shape {tuple(images.shape)}"
+            expected = f"{tuple(history[0][1].shape)}, as in the first pair"
+            raise wrong(ValueError, came, expected, "draw as many each time")
+    return TimeScrubber(history, zoom)
+
+
+def _own_directions(
+    directions: Mapping[str, Tensor], latent_dim: int, taken: set[str]
+) -> dict[str, tuple[str, Tensor]]:
+    """Return the learner's directions with their labels, or refuse them."""
+    mend = f'write {{"mine": torch.eye({latent_dim})[0]}}'
+    if not isinstance(directions, Mapping) or len(directions) == 0:
+        came = f"directions came as {type(directions).__name__}"
+        raise wrong(TypeError, came, "a dictionary of vectors by name", mend)
+    for name, vector in directions.items():
+        check_vectors(f"torch.eye({latent_dim})[0]", **{"a direction": vector})
+        if len(vector) != latent_dim or name in taken:
+            came = f"direction {name!r} holds {len(vector)} numbers"
+            expected = f"{latent_dim} and a name of its own"
+            raise wrong(ValueError, came, expected, mend)
+    return {name: (name, vector) for name, vector in directions.items()}

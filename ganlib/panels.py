@@ -1,0 +1,196 @@
+"""What the sliders of ``widgets`` move: panels of pictures, and how they are drawn."""
+
+import html
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import ipywidgets
+import numpy as np
+import torch
+from ipywidgets import HTML, FloatSlider, HBox, IntSlider, Play, VBox
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+from traitlets import link
+
+from ganlib.latent import draw, sample_noise, slerp
+from ganlib.plots import png_bytes, show_curves
+from ganlib.records import Record
+
+WALK = 20  # steps from one seed to the next; Play takes ten a second
+LABEL = {"description_width": "10em"}
+
+
+class Panel(VBox):
+    """Pictures, the sliders that move them, and a sentence that says what is shown."""
+
+    def __init__(self, pictures: Sequence, sliders: Sequence):
+        self.words, self._waiting = HTML(), 0
+        row = ipywidgets.Layout(flex_flow="row wrap", grid_gap="0 2em")
+        super().__init__(
+            [HBox([VBox(pictures), VBox(sliders)], layout=row), self.words]
+        )
+        self._redraw()
+
+    def _follow(self, *sliders: ipywidgets.Widget) -> None:
+        for slider in sliders:
+            slider.observe(self._redraw, names="value")
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Let several sliders move, then draw once."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+        self._redraw()
+
+    def _redraw(self, _change: dict | None = None) -> None:
+        if self._waiting:
+            return
+        try:
+            self._say(self._draw())
+        except Exception as error:  # moved by hand, it would only reach Lab's log
+            self.play.playing = False
+            self._say(f"The picture could not be drawn: {error}")
+            raise
+
+    def _say(self, sentence: str) -> None:
+        text = html.escape(sentence, quote=False)
+        self.words.value = f'<p role="status">{text}</p>'  # read out when it changes
+
+    def _draw(self) -> str:
+        """Set the pictures, and return the sentence that describes them."""
+        raise NotImplementedError
+
+
+class Comparison(Panel):
+    """The same 16 z through two generators; see ``compare``.
+
+    ``z`` (16, latent_dim) and ``images``, a pair of (16, C, H, W), are what is shown.
+    """
+
+    def __init__(self, G1, G2, names, zoom):
+        self.G1, self.G2, self._zoom = G1, G2, zoom
+        self.pictures = [picture_widget(G.image_shape, zoom, 16) for G in (G1, G2)]
+        self.seed, self.walk, self.play, self.scale = noise_sliders()
+        self._follow(self.seed, self.walk, self.scale)
+        titled = [
+            VBox([HTML(html.escape(name)), picture])
+            for name, picture in zip(names, self.pictures, strict=True)
+        ]
+        super().__init__([HBox(titled)], noise_rows(self))
+
+    def _draw(self) -> str:
+        place = self.seed.value + self.walk.value
+        z = [on_walk(place + i, self.G1.latent_dim) for i in range(16)]
+        z = self.scale.value * torch.cat(z)
+        images = draw(self.G1, z).cpu(), draw(self.G2, z).cpu()
+        for picture, drawn in zip(self.pictures, images, strict=True):
+            picture.value = png_bytes(drawn, zoom=self._zoom)
+        self.z, self.images = z, images
+        shares = f"{place:g} to {place + 15:g}, each times {self.scale.value:g}"
+        return f"Left and right: the z of seeds {shares}, row by row."
+
+
+class TimeScrubber(Panel):
+    """A slider over the time of a training; see ``scrub``.
+
+    ``record`` and ``images`` are those of the moment that is shown.
+    """
+
+    def __init__(self, history, zoom):
+        self.history, self._zoom = history, zoom
+        self._curves, self._places = _curves([record for record, _ in history])
+        steps = [(f"step {record.step}", i) for i, (record, _) in enumerate(history)]
+        self.moment = ipywidgets.SelectionSlider(
+            options=steps, value=len(steps) - 1, description="time"
+        )
+        self.play = Play(value=len(steps) - 1, max=len(steps) - 1, interval=200)
+        link((self.play, "value"), (self.moment, "value"))
+        self._follow(self.moment)
+        images = history[0][1]
+        self.picture = picture_widget(images.shape[1:], zoom, len(images))
+        height, width = self._curves.shape[:2]
+        self.curves = _sized(width, height)
+        super().__init__([self.picture], [self.curves, HBox([self.moment, self.play])])
+
+    def _draw(self) -> str:
+        self.record, self.images = self.history[self.moment.value]
+        self.picture.value = png_bytes(self.images, zoom=self._zoom)
+        marked = self._curves.copy()
+        marked[self._places[self.moment.value]] = 0  # black
+        self.curves.value = _png(marked)
+        r = self.record
+        return (
+            f"Step {r.step}: loss of D {r.d_loss:.2f}, of G {r.g_loss:.2f}. On average "
+            f"D gives real images {r.d_real:.0%} and fakes {r.d_fake:.0%}. The black "
+            "line marks this moment in the curves."
+        )
+
+
+def noise_sliders() -> tuple[IntSlider, FloatSlider, Play, FloatSlider]:
+    seed = IntSlider(0, 0, 999, description="seed", style=LABEL)
+    walk = float_slider("walk (seeds)", 0.0, 0.0, 10.0, 1 / WALK)
+    play = Play(max=10 * WALK, interval=100)
+    there, back = (lambda n: n / WALK), (lambda share: round(share * WALK))
+    link((play, "value"), (walk, "value"), transform=(there, back))
+    return seed, walk, play, float_slider("noise scale", 1.0, 0.0, 2.0, 0.05)
+
+
+def noise_rows(panel: Panel) -> list[ipywidgets.Widget]:
+    how = HTML("Click a slider, then use the arrow keys, or drag it.")
+    return [how, panel.seed, HBox([panel.walk, panel.play]), panel.scale]
+
+
+def float_slider(label: str, value: float, low: float, high: float, step: float):
+    limits = {"min": low, "max": high, "step": step}
+    return FloatSlider(value, **limits, description=label, style=LABEL)
+
+
+def on_walk(place: float, latent_dim: int) -> Tensor:
+    """Return z (1, latent_dim) at a place on the arcs from seed to seed."""
+    seed, share = math.floor(place), place % 1
+    start = sample_noise(1, latent_dim, seed=seed)
+    if not share:
+        return start
+    end = sample_noise(1, latent_dim, seed=seed + 1)
+    return slerp(start[0], end[0], torch.tensor([share]))
+
+
+def picture_widget(image_shape: Sequence[int], zoom: int, count: int = 1):
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    height, width = image_shape[1:]
+    return _sized(zoom * (columns * (width + 1) - 1), zoom * (rows * (height + 1) - 1))
+
+
+def _sized(width: int, height: int) -> ipywidgets.Image:
+    fixed = {"width": f"{width}px", "height": f"{height}px", "flex": "0 0 auto"}
+    return ipywidgets.Image(format="png", layout=fixed)
+
+
+def _curves(records: Sequence[Record]) -> tuple[np.ndarray, list[tuple]]:
+    """Return the curves as pixels (H, W, 3), and where in them each record's line is.
+
+    Drawn once: a figure takes 35 ms, a line in its pixels nearly nothing.
+    """
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    canvas, ax = FigureCanvasAgg(figure), figure.subplots()
+    show_curves(records, ax)
+    canvas.draw()
+    seen = [(record.images_seen / 1000, 0) for record in records]
+    columns = ax.transData.transform(seen)[:, 0].round().astype(int).tolist()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    rows = slice(round(len(pixels) - ax.bbox.y1), round(len(pixels) - ax.bbox.y0))
+    return pixels, [(rows, slice(column - 1, column + 1)) for column in columns]
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png", compress_level=1)
+    return buffer.getvalue()
