@@ -152,7 +152,7 @@ def check_walk(start: Tensor, end: Tensor, t: Tensor, *, arc: bool = False) -> N
             raise wrong(ValueError, came, "one that points somewhere", mend)
 
 
-def check_count(value: int, name: str, least: int = 1) -> None:
+def check_count(value: int, name: str, least: int = 1, most: float = math.inf) -> None:
     """Refuse what is not a whole number from ``least`` on: a count, a size, a seed."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < least:
@@ -160,6 +160,9 @@ def check_count(value: int, name: str, least: int = 1) -> None:
         came = f"{name} is {repr(value) if known else type(value).__name__}"
         kind, mend = ValueError if whole else TypeError, f"write {name}={least}"
         raise wrong(kind, came, f"a whole number of {least} or more", mend)
+    if value > most:
+        came, expected = f"{name} is {value}", f"at most {most}"
+        raise wrong(ValueError, came, expected, f"write {name}={most}")
 
 
 def check_generator(generator: torch.Generator) -> None:

@@ -114,11 +114,8 @@ def principal_directions(
     Source: Härkönen et al. 2020, section 2. Taught in notebook 05.
     """
     check_network(G, "G")
-    check_count(count, "count")
+    check_count(count, "count", most=G.latent_dim)
     check_count(samples, "samples", G.latent_dim)
-    if count > G.latent_dim:
-        came, expected = f"count is {count}", f"at most {G.latent_dim}, G's latent_dim"
-        raise wrong(ValueError, came, expected, f"write count={G.latent_dim}")
     z = sample_noise(samples, G.latent_dim, seed=seed)
     hidden = last_hidden(G, z)
     hidden = hidden - hidden.mean(0)
