@@ -32,7 +32,7 @@ CHOSEN = $(sort $(wildcard notebooks/$(or $(NB),[0-9])*.ipynb))
 # nbval runs a notebook from top to bottom and compares the outputs of its checked cells.
 NBVAL = $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
-.PHONY: help setup lab test run bench lint constraints clean
+.PHONY: help setup lab test run site bench lint constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,9 @@ run: setup ## execute all notebooks on the real MNIST and store their outputs; N
 		mv "build/run/$$name" "$$notebook" || \
 		{ echo "$$notebook failed and is unchanged; the error above says why."; exit 1; }; \
 	done
+
+site: setup ## build the course as web pages into build/site; trains the generator if there is none yet
+	$(PY) site/build.py build/site
 
 # One after another: two trainings at once would measure each other.
 bench: setup ## measure speed, quality over time and costs into benchmarks/results; over an hour, alone

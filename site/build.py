@@ -1,0 +1,151 @@
+"""Build the course as web pages: what the notebooks hold, to read without a kernel.
+
+    python site/build.py [FOLDER]     (default: build/site)
+
+A page for each notebook, from its stored outputs; nothing is executed. index.html comes
+from the README, explorer.html holds the trained generator. No page asks any address for
+anything, so they work from the disk, from a stick, and from any server.
+"""
+
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import jinja2
+from bs4 import BeautifulSoup
+from formulas import SiteError, math_font
+from notebook_page import HERE, Page, finished_page, markdown_to_html, notebook_page
+
+ROOT = HERE.parent
+
+
+class Neighbor(NamedTuple):
+    """What a link to the page before or after needs."""
+
+    name: str
+    title: str
+
+
+def build_site(
+    folder: Path, write_explorer_page: Callable[[Path], object], root: Path = ROOT
+) -> None:
+    """Build the site of the repository ``root`` into ``folder``, whole or not at all.
+
+    ``write_explorer_page`` gets the path of explorer.html and writes it; it comes last,
+    since it may train first.
+
+    Raises SiteError, with a sentence on what to mend; the old site then stays.
+    """
+    if folder.exists() and not (folder / "explorer.html").is_file():
+        raise SiteError(f"{folder} exists and is no site: choose another folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="site-") as work:
+        new = Path(work) / "new"
+        new.mkdir()
+        write_pages(new, root)
+        write_explorer_page(new / "explorer.html")
+        check_links(new)
+        if folder.exists():
+            folder.rename(Path(work) / "old")
+        new.rename(folder)
+
+
+def write_pages(folder: Path, root: Path) -> None:
+    """Write index.html and a page for each notebook."""
+    notebooks = sorted((root / "notebooks").glob("[0-9]*.ipynb"))
+    names = {path.resolve(): f"{path.stem}.html" for path in notebooks}
+    pages = {names[p.resolve()]: notebook_page(p, names) for p in notebooks}
+    index = index_page(root / "README.md", names)
+    template = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined
+    ).get_template("page.html.j2")
+    neighbors = [None, *(Neighbor(n, p.title) for n, p in pages.items()), None]
+    for i, (name, page) in enumerate(pages.items()):
+        around = {"before": neighbors[i], "after": neighbors[i + 2]}
+        write_page(folder / name, template, page, course=index.title, **around)
+    around = {"before": None, "after": neighbors[1]}
+    write_page(folder / "index.html", template, index, course=index.title, **around)
+
+
+def write_page(path: Path, template: jinja2.Template, page: Page, **facts) -> None:
+    css = (HERE / "site.css").read_text("utf-8")
+    if page.math:
+        css = f"{math_font(page.math)}\n{css}"
+    text = template.render(page=page, css=css, **facts)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def index_page(readme: Path, names: dict[Path, str]) -> Page:
+    """Return the first page: the README's beginning and its table of the notebooks."""
+    intro, *rest = re.split(
+        r"^## (.+)\n", readme.read_text("utf-8"), flags=re.MULTILINE
+    )
+    sections = dict(zip(rest[::2], rest[1::2], strict=True))
+    if "The notebooks" not in sections:
+        raise SiteError('README.md has no section "The notebooks" for the first page.')
+    source = jinja2.Template((HERE / "index.md").read_text("utf-8")).render(
+        intro=intro, notebooks=sections["The notebooks"]
+    )
+    try:
+        page = finished_page(markdown_to_html(source), readme, names)
+    except SiteError as error:
+        raise SiteError(f"README.md: {error}") from None
+    for path, name in names.items():
+        if f'href="{name}"' not in page.body:
+            raise SiteError(f"README.md: its table of notebooks lacks {path.name}.")
+    return page._replace(sections=[])  # short enough without a list of them
+
+
+def check_links(folder: Path) -> None:
+    """Refuse a site in which a link leads to no page, or to no place on its page."""
+    soups = {
+        path.name: BeautifulSoup(path.read_text("utf-8"), "html.parser")
+        for path in sorted(folder.glob("*.html"))
+    }
+    places = {
+        name: {"", *(tag["id"] for tag in soup.find_all(id=True))}
+        for name, soup in soups.items()
+    }
+    for name, soup in soups.items():
+        for link in soup.find_all("a", href=re.compile(r"^(?!https:|mailto:)")):
+            page, _, anchor = link["href"].partition("#")
+            if unquote(anchor) not in places.get(page or name, ()):
+                raise SiteError(f"{name}: the link to {link['href']} leads nowhere.")
+
+
+def write_trained_explorer(path: Path) -> None:
+    """Write the explorer of the generator that notebook 04 trains."""
+    # Imported here, so that a mistake in a notebook is told before torch is loaded.
+    from explorer_page import write_explorer
+
+    from ganlib.data import load_images
+
+    data = load_images("mnist", fallback="digits")
+    known = {"mnist": "MNIST", "digits": "the digits that come with scikit-learn"}
+    write_explorer(trained_generator(data.images), path, data_name=known[data.name])
+
+
+def trained_generator(images):
+    """Return the generator of the course, from the cache or trained now."""
+    from ganlib.checkpoint import load_or_train
+    from ganlib.training import TrainConfig
+
+    G, _ = load_or_train(TrainConfig(), images)
+    return G
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build" / "site"
+    try:
+        build_site(folder, write_trained_explorer)
+    except SiteError as error:
+        sys.exit(f"The site was not built. {error}")
+    print(f"The course to read: {folder / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()
