@@ -13,6 +13,8 @@ from ganlib.checks import check_images, check_noise, wrong
 from ganlib.evaluation import judge_verdicts
 from ganlib.latent import draw, find_noise, sample_noise
 from ganlib.panels import (
+    AUTO,
+    PROSE,
     Panel,
     float_slider,
     noise_rows,
@@ -23,7 +25,8 @@ from ganlib.panels import (
 from ganlib.plots import png_bytes
 
 CAPTION = "Small: the same z first, then those of the next 15 seeds, moved alike."
-COPY = """<button class="jupyter-button widget-button" data-z="{z}" onclick="
+COPY = """<button class="jupyter-button widget-button" style="width: auto"
+data-z="{z}" onclick="
 (navigator.clipboard ? navigator.clipboard.writeText(this.dataset.z) : Promise.reject())
 .then(() => this.textContent = 'copied', () => prompt('z', this.dataset.z))
 ">copy z</button>"""  # only the browser can reach the clipboard
@@ -45,7 +48,8 @@ class LatentExplorer(Panel):
         self.grid = picture_widget(G.image_shape, _small(zoom), 16)
         self.real = picture_widget(G.image_shape, _small(zoom))
         self.seed, self.walk, self.play, self.scale = noise_sliders()
-        self.nearest = ipywidgets.Checkbox(description="nearest real image")
+        self.nearest = ipywidgets.Checkbox(indent=False)
+        self.nearest.description = "nearest real image"
         self.moves = {
             name: float_slider(label, 0.0, -4.0, 4.0, 0.1)
             for group in groups.values()
@@ -65,7 +69,10 @@ class LatentExplorer(Panel):
             self.images = images.cpu()
             self._squares = self.images.flatten(1).square().sum(1)
         small = HBox([self.grid, self.real])
-        pictures = [self.picture, HTML(CAPTION), small]
+        width = {"width": self.picture.layout.width}
+        self.verdict = HTML(layout=width)
+        caption = HTML(PROSE.format("", CAPTION), layout=width)
+        pictures = [self.picture, self.verdict, caption, small]
         super().__init__(pictures, [*sliders, self._buttons()])
 
     @property
@@ -116,19 +123,22 @@ class LatentExplorer(Panel):
         self._given = None
 
     def _buttons(self) -> HBox:
-        reset, save = Button(description="start again"), Button()
-        save.description = "save picture"
+        reset = Button(description="start again", layout=AUTO)
+        save = Button(description="save picture", layout=AUTO)
         reset.on_click(self.reset)
         save.on_click(self.save_picture)
-        return HBox([reset, save, self.copy])
+        return HBox([reset, save, self.copy], layout={"flex_flow": "row wrap"})
 
     def _draw(self) -> str:
         z = self._noise()
         images = draw(self.G, z).cpu()
         z, image = z[:1], images[:1]
-        sentences = [self._place(), *self._verdicts(image), *self._show_nearest(image)]
+        verdict = " ".join(self._verdicts(image))
+        sentences = [self._place(), *self._show_nearest(image)]
         self.picture.value = png_bytes(image, zoom=self._zoom)
         self.grid.value = png_bytes(images, zoom=_small(self._zoom))
+        spoken = PROSE.format('aria-live="polite"', verdict)
+        self.verdict.value = spoken if verdict else ""
         numbers = ", ".join(f"{number:.7g}" for number in z[0].tolist())
         self.copy.value = COPY.format(z=f"z = torch.tensor([[{numbers}]])")
         self._z, self._image = z, image
@@ -174,7 +184,8 @@ class LatentExplorer(Panel):
             nearest = self.images[(self._squares - 2 * products).argmin()]
             self.real.value = png_bytes(nearest.unsqueeze(0), zoom=_small(self._zoom))
             distance = (image - nearest).norm().item()
-            yield f"Nearest real image: on the right, at distance {distance:.1f}."
+            place = "beside the small ones, at distance"
+            yield f"Nearest real image: {place} {distance:.1f}."
 
 
 def _choice(boxes: Mapping[str, VBox]) -> ipywidgets.ToggleButtons:

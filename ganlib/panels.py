@@ -22,6 +22,10 @@ from ganlib.records import Record
 
 WALK = 20  # steps from one seed to the next; Play takes ten a second
 LABEL = {"description_width": "10em"}
+AUTO = {"width": "auto"}  # as wide as its column, or its words
+PROSE = '<p style="line-height: 1.5; margin: 0.5em 0" {}>{}</p>'
+WRAP = {"flex_flow": "row wrap", "grid_gap": "0 2em"}
+SLIDERS = {"flex": "1 1 36em", "max_width": "44em"}  # beside the pictures, or below
 
 
 class Panel(VBox):
@@ -29,10 +33,8 @@ class Panel(VBox):
 
     def __init__(self, pictures: Sequence, sliders: Sequence):
         self.words, self._waiting = HTML(), 0
-        row = ipywidgets.Layout(flex_flow="row wrap", grid_gap="0 2em")
-        super().__init__(
-            [HBox([VBox(pictures), VBox(sliders)], layout=row), self.words]
-        )
+        beside = VBox([*sliders, self.words], layout=SLIDERS)
+        super().__init__([HBox([VBox(pictures), beside], layout=WRAP)])
         self._redraw()
 
     def _follow(self, *sliders: ipywidgets.Widget) -> None:
@@ -61,7 +63,7 @@ class Panel(VBox):
 
     def _say(self, sentence: str) -> None:
         text = html.escape(sentence, quote=False)
-        self.words.value = f'<p role="status">{text}</p>'  # read out when it changes
+        self.words.value = PROSE.format('role="status"', text)  # read out aloud
 
     def _draw(self) -> str:
         """Set the pictures, and return the sentence that describes them."""
@@ -83,7 +85,7 @@ class Comparison(Panel):
             VBox([HTML(html.escape(name)), picture])
             for name, picture in zip(names, self.pictures, strict=True)
         ]
-        super().__init__([HBox(titled)], noise_rows(self))
+        super().__init__([HBox(titled, layout=WRAP)], noise_rows(self))
 
     def _draw(self) -> str:
         place = self.seed.value + self.walk.value
@@ -94,7 +96,7 @@ class Comparison(Panel):
             picture.value = png_bytes(drawn, zoom=self._zoom)
         self.z, self.images = z, images
         shares = f"{place:g} to {place + 15:g}, each times {self.scale.value:g}"
-        return f"Left and right: the z of seeds {shares}, row by row."
+        return f"Both: the z of seeds {shares}, row by row."
 
 
 class TimeScrubber(Panel):
@@ -108,7 +110,7 @@ class TimeScrubber(Panel):
         self._curves, self._places = _curves([record for record, _ in history])
         steps = [(f"step {record.step}", i) for i, (record, _) in enumerate(history)]
         self.moment = ipywidgets.SelectionSlider(
-            options=steps, value=len(steps) - 1, description="time"
+            options=steps, value=len(steps) - 1, description="time", layout=AUTO
         )
         self.play = Play(value=len(steps) - 1, max=len(steps) - 1, interval=200)
         link((self.play, "value"), (self.moment, "value"))
@@ -117,7 +119,8 @@ class TimeScrubber(Panel):
         self.picture = picture_widget(images.shape[1:], zoom, len(images))
         height, width = self._curves.shape[:2]
         self.curves = _sized(width, height)
-        super().__init__([self.picture], [self.curves, HBox([self.moment, self.play])])
+        moment = with_play(self.moment, self.play)
+        super().__init__([self.picture], [self.curves, moment])
 
     def _draw(self) -> str:
         self.record, self.images = self.history[self.moment.value]
@@ -134,7 +137,7 @@ class TimeScrubber(Panel):
 
 
 def noise_sliders() -> tuple[IntSlider, FloatSlider, Play, FloatSlider]:
-    seed = IntSlider(0, 0, 999, description="seed", style=LABEL)
+    seed = IntSlider(0, 0, 999, description="seed", style=LABEL, layout=AUTO)
     walk = float_slider("walk (seeds)", 0.0, 0.0, 10.0, 1 / WALK)
     play = Play(max=10 * WALK, interval=100)
     there, back = (lambda n: n / WALK), (lambda share: round(share * WALK))
@@ -144,12 +147,17 @@ def noise_sliders() -> tuple[IntSlider, FloatSlider, Play, FloatSlider]:
 
 def noise_rows(panel: Panel) -> list[ipywidgets.Widget]:
     how = HTML("Click a slider, then use the arrow keys, or drag it.")
-    return [how, panel.seed, HBox([panel.walk, panel.play]), panel.scale]
+    return [how, panel.seed, with_play(panel.walk, panel.play), panel.scale]
+
+
+def with_play(slider: ipywidgets.Widget, play: Play) -> HBox:
+    slider.layout.flex = "1 1 20em"
+    return HBox([slider, play], layout={"flex_flow": "row wrap"})
 
 
 def float_slider(label: str, value: float, low: float, high: float, step: float):
     limits = {"min": low, "max": high, "step": step}
-    return FloatSlider(value, **limits, description=label, style=LABEL)
+    return FloatSlider(value, **limits, description=label, style=LABEL, layout=AUTO)
 
 
 def on_walk(place: float, latent_dim: int) -> Tensor:
@@ -171,6 +179,7 @@ def picture_widget(image_shape: Sequence[int], zoom: int, count: int = 1):
 
 def _sized(width: int, height: int) -> ipywidgets.Image:
     fixed = {"width": f"{width}px", "height": f"{height}px", "flex": "0 0 auto"}
+    fixed["object_fit"] = "contain"  # in a narrow window smaller, not squeezed
     return ipywidgets.Image(format="png", layout=fixed)
 
 
@@ -179,7 +188,7 @@ def _curves(records: Sequence[Record]) -> tuple[np.ndarray, list[tuple]]:
 
     Drawn once: a figure takes 35 ms, a line in its pixels nearly nothing.
     """
-    figure = Figure(figsize=(5, 3), layout="constrained")
+    figure = Figure(figsize=(4.5, 3), layout="constrained")
     canvas, ax = FigureCanvasAgg(figure), figure.subplots()
     show_curves(records, ax)
     canvas.draw()

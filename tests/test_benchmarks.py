@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 import ganlib
+from ganlib.evaluation import Judge
+from ganlib.models import Discriminator, Generator
 from ganlib.training import TrainConfig
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +22,7 @@ SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import bench  # noqa: E402, from the folder above
+import latency  # noqa: E402
 import recipe_ladder  # noqa: E402
 import recipe_search  # noqa: E402
 import summary  # noqa: E402
@@ -124,6 +127,44 @@ def test_every_variant_of_the_search_trains(name):
 
 def test_search_has_no_variant_twice():
     assert len(set(recipe_search.VARIANTS.values())) == len(recipe_search.VARIANTS)
+
+
+# --- moved sliders
+
+
+def test_every_event_is_timed_after_some_to_warm_up(monkeypatch):
+    monkeypatch.setattr(latency, "EVENTS", 5)
+    moved = []
+    times = latency.event_ms(moved.append)
+    assert moved == list(range(25))
+    assert len(times) == 5
+    assert min(times) >= 0
+
+
+def test_events_of_all_panels_are_measured_and_change_what_is_shown(monkeypatch):
+    monkeypatch.setattr(latency, "EVENTS", 2)
+    seen = []
+    measured = latency.event_ms
+
+    def watch(move):
+        places = []
+        panels = [c.cell_contents for c in move.__closure__]
+        panel = next(p for p in panels if hasattr(p, "value") or hasattr(p, "words"))
+        times = measured(lambda i: (move(i), places.append(_state(panel))))
+        seen.append(len(set(places)))
+        return times
+
+    monkeypatch.setattr(latency, "event_ms", watch)
+    G, D = Generator().eval(), Discriminator()
+    judge = Judge().requires_grad_(False).eval()
+    images = torch.rand(9, 1, 28, 28) * 2 - 1
+    names = [name for name, _ in latency.kernel_events(G, D, judge, images)]
+    assert len(set(names)) == 7
+    assert min(seen) >= 20
+
+
+def _state(panel):
+    return panel.value if hasattr(panel, "value") else panel.words.value
 
 
 # --- clocks, processes, tables

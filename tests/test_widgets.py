@@ -305,7 +305,7 @@ def test_start_again_moves_all_but_the_seed_back(explorer):
     explorer.seed.value = 7
     for slider in every_slider(explorer)[1:]:
         slider.value = 0.5
-    buttons = explorer.children[0].children[1].children[-1].children
+    buttons = explorer.children[0].children[1].children[-2].children
     buttons[0].click()
     assert explorer.seed.value == 7
     assert explorer.scale.value == 1
@@ -348,7 +348,8 @@ def test_copied_z_is_python_for_the_same_z(explorer):
 
 
 def test_words_say_what_is_shown(explorer):
-    assert '<p role="status">Seed 0.<' in explorer.words.value
+    assert 'role="status"' in explorer.words.value
+    assert ">Seed 0.<" in explorer.words.value
     explorer.seed.value, explorer.walk.value = 7, 1.3
     explorer.scale.value = 0.5
     explorer.moves["z[0]"].value, explorer.moves["direction 2"].value = 1.0, -2.0
@@ -374,9 +375,9 @@ def test_words_hold_the_verdicts_of_d_and_of_the_judge(full_size):
     explorer.seed.value = 3
     real = D(explorer.image).sigmoid().item()
     digit, confidence = judge_verdicts(judge, explorer.image)
-    assert f"D: real with {real:.0%}." in explorer.words.value
+    assert f"D: real with {real:.0%}." in explorer.verdict.value
     expected = f"The judge reads a {digit.item()}, {confidence.item():.0%} sure."
-    assert expected in explorer.words.value
+    assert expected in explorer.verdict.value
 
 
 def test_nearest_real_image_is_shown_when_asked_for(full_size):
@@ -391,7 +392,7 @@ def test_nearest_real_image_is_shown_when_asked_for(full_size):
     assert explorer.real.layout.display is None
     assert explorer.real.value == png_bytes(images[4:5], zoom=2)
     # 784 pixels, each 0.01 away
-    assert "Nearest real image: on the right, at distance 0.3." in explorer.words.value
+    assert "beside the small ones, at distance 0.3." in explorer.words.value
     explorer.nearest.value = False
     assert explorer.real.layout.display == "none"
 
