@@ -10,14 +10,13 @@ import ipywidgets
 import numpy as np
 import torch
 from ipywidgets import HTML, FloatSlider, HBox, IntSlider, Play, VBox
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from traitlets import link
 
 from ganlib.latent import draw, sample_noise, slerp
-from ganlib.plots import png_bytes, show_curves
+from ganlib.plots import figure_image, png_bytes, show_curves
 from ganlib.records import Record
 
 WALK = 20  # steps from one seed to the next; Play takes ten a second
@@ -109,11 +108,7 @@ class TimeScrubber(Panel):
         self.history, self._zoom = history, zoom
         self._curves, self._places = _curves([record for record, _ in history])
         steps = [(f"step {record.step}", i) for i, (record, _) in enumerate(history)]
-        self.moment = ipywidgets.SelectionSlider(
-            options=steps, value=len(steps) - 1, description="time", layout=AUTO
-        )
-        self.play = Play(value=len(steps) - 1, max=len(steps) - 1, interval=200)
-        link((self.play, "value"), (self.moment, "value"))
+        self.moment, self.play = _moments(steps)
         self._follow(self.moment)
         images = history[0][1]
         self.picture = picture_widget(images.shape[1:], zoom, len(images))
@@ -136,6 +131,23 @@ class TimeScrubber(Panel):
         )
 
 
+class FlipBook(Panel):
+    """A slider over frames; see ``flip``. ``frame`` is the one that is shown."""
+
+    def __init__(self, frames, captions, zoom):
+        self.frames, self.captions, self._zoom = frames, captions, zoom
+        options = [(caption, i) for i, caption in enumerate(captions)]
+        self.moment, self.play = _moments(options)
+        self._follow(self.moment)
+        self.picture = picture_widget(frames[0].shape[1:], zoom, len(frames[0]))
+        super().__init__([self.picture], [with_play(self.moment, self.play)])
+
+    def _draw(self) -> str:
+        self.frame = self.frames[self.moment.value]
+        self.picture.value = png_bytes(self.frame, zoom=self._zoom)
+        return f"The picture of {self.captions[self.moment.value]}."
+
+
 def noise_sliders() -> tuple[IntSlider, FloatSlider, Play, FloatSlider]:
     seed = IntSlider(0, 0, 999, description="seed", style=LABEL, layout=AUTO)
     walk = float_slider("walk (seeds)", 0.0, 0.0, 10.0, 1 / WALK)
@@ -148,6 +160,17 @@ def noise_sliders() -> tuple[IntSlider, FloatSlider, Play, FloatSlider]:
 def noise_rows(panel: Panel) -> list[ipywidgets.Widget]:
     how = HTML("Click a slider, then use the arrow keys, or drag it.")
     return [how, panel.seed, with_play(panel.walk, panel.play), panel.scale]
+
+
+def _moments(options: Sequence[tuple[str, int]]) -> tuple:
+    """Return a slider over these moments, which begins at the last, and its Play."""
+    last = len(options) - 1
+    slider = ipywidgets.SelectionSlider(
+        options=options, value=last, description="time", layout=AUTO
+    )
+    play = Play(value=last, max=last, interval=200)
+    link((play, "value"), (slider, "value"))
+    return slider, play
 
 
 def with_play(slider: ipywidgets.Widget, play: Play) -> HBox:
@@ -189,12 +212,11 @@ def _curves(records: Sequence[Record]) -> tuple[np.ndarray, list[tuple]]:
     Drawn once: a figure takes 35 ms, a line in its pixels nearly nothing.
     """
     figure = Figure(figsize=(4.5, 3), layout="constrained")
-    canvas, ax = FigureCanvasAgg(figure), figure.subplots()
-    show_curves(records, ax)
-    canvas.draw()
+    ax = show_curves(records, figure.subplots())
+    pixels = ((figure_image(figure)[0] + 1) * 127.5).round().byte()
+    pixels = pixels.permute(1, 2, 0).numpy()
     seen = [(record.images_seen / 1000, 0) for record in records]
     columns = ax.transData.transform(seen)[:, 0].round().astype(int).tolist()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     rows = slice(round(len(pixels) - ax.bbox.y1), round(len(pixels) - ax.bbox.y0))
     return pixels, [(rows, slice(column - 1, column + 1)) for column in columns]
 

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
@@ -94,6 +97,20 @@ def show_curves(records: Sequence[Record], ax: Axes | None = None) -> Axes:
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False)
     return ax
+
+
+def figure_image(figure: Figure) -> Tensor:
+    """Return a figure as an image (1, 3, H, W) in [-1, 1], one frame of a film.
+
+    Made with ``Figure(figsize=…)``, it is not shown besides, and needs no closing.
+    """
+    if not isinstance(figure, Figure):
+        came, mend = f"figure came as {type(figure).__name__}", "pass plt.gcf()"
+        raise wrong(TypeError, came, "a Figure of matplotlib", mend)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    return pixels.permute(2, 0, 1).unsqueeze(0).float() / 127.5 - 1
 
 
 def png_bytes(images: Tensor, *, columns: int | None = None, zoom: int = 1) -> bytes:

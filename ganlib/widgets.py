@@ -15,7 +15,7 @@ from ganlib.checks import (
 )
 from ganlib.explorer import LatentExplorer
 from ganlib.latent import principal_directions
-from ganlib.panels import Comparison, TimeScrubber
+from ganlib.panels import Comparison, FlipBook, TimeScrubber
 from ganlib.records import Record
 
 
@@ -122,6 +122,38 @@ def scrub(history: Sequence[tuple[Record, Tensor]], *, zoom: int = 3) -> TimeScr
             expected = f"{tuple(history[0][1].shape)}, as in the first pair"
             raise wrong(ValueError, came, expected, "draw as many each time")
     return TimeScrubber(history, zoom)
+
+
+def flip(
+    frames: Sequence[Tensor], captions: Sequence[str], *, zoom: int = 1
+) -> FlipBook:
+    """Return a slider, with Play, over frames: batches of images (N, C, H, W).
+
+    Each frame is one grid, as in ``save_animation``; a figure becomes a frame by
+    ``figure_image``. ``captions`` names each frame, and all names differ.
+
+    Raises TypeError or ValueError for frames that cannot be drawn or change their
+    shape, for captions that do not fit them, and for a zoom below 1. Used in
+    notebook 00.
+    """
+    check_count(zoom, "zoom")
+    if not isinstance(frames, Sequence) or len(frames) == 0:
+        came, mend = f"frames came as {type(frames).__name__}", "write list(frames)"
+        if isinstance(frames, Sequence):
+            came, mend = "there are no frames in this list", "pass [images]"
+        raise wrong(TypeError, came, "a list of images (N, C, H, W)", mend)
+    for frame in frames:
+        check_images(frame, name="frames")
+        if frame.shape != frames[0].shape:
+            came = f"frames come with shape {tuple(frame.shape)}"
+            expected = f"{tuple(frames[0].shape)}, as the first"
+            raise wrong(ValueError, came, expected, "draw all at one size")
+    named = isinstance(captions, list | tuple) and len(set(captions)) == len(captions)
+    if not named or len(captions) != len(frames):
+        came, mend = f"captions came as {captions!r:.40}", "write list(map(str, range("
+        expected = f"{len(frames)} different names, one for each frame"
+        raise wrong(ValueError, came, expected, f"{mend}{len(frames)})))")
+    return FlipBook(frames, captions, zoom)
 
 
 def _own_directions(

@@ -264,6 +264,29 @@ HISTORY = {
     ),
     "noise": (lambda h: [(RECORD, Z)], ValueError, "looks like noise"),
 }
+FLIPPED = {
+    "nothing": (lambda f: [], TypeError, "no frames in this list, expected a list"),
+    "running": (lambda f: iter(f), TypeError, r"list_iterator, .*list\(frames\)"),
+    "sizes": (
+        lambda f: [f[0], f[1][:2]],
+        ValueError,
+        r"\(2, 1, 28, 28\), expected \(4",
+    ),
+    "numbers": (lambda f: [1, 2], TypeError, "int, expected a torch tensor"),
+}
+CAPTIONS = {
+    "one name": (lambda c: "ab", ValueError, "'ab', expected 2 different names"),
+    "too few": (lambda c: ["a"], ValueError, "expected 2 different names, one for"),
+    "twice": (lambda c: ["a", "a"], ValueError, r"list\(map\(str, range\(2\)\)\)"),
+}
+FIGURE = {
+    "axes": (
+        lambda f: f.subplots(),
+        TypeError,
+        r"Axes, expected a Figure.*plt.gcf",
+    ),
+    "none": (lambda f: None, TypeError, "NoneType, expected a Figure"),
+}
 # For these, None has a meaning: leave it out.
 DISCRIMINATOR_OR_NONE = {k: v for k, v in DISCRIMINATOR.items() if k != "none"}
 JUDGE_OR_NONE = {k: v for k, v in A_JUDGE.items() if k != "none"}
@@ -494,6 +517,15 @@ CALLS = {
         widgets.scrub,
         {"history": ([(RECORD, IMAGES[:4])], HISTORY), "zoom": (2, COUNT | NONE)},
     ),
+    "flip": (
+        widgets.flip,
+        {
+            "frames": ([IMAGES[:4], IMAGES[4:8]], FLIPPED),
+            "captions": (["a", "b"], CAPTIONS),
+            "zoom": (2, COUNT | NONE),
+        },
+    ),
+    "figure_image": (plots.figure_image, {"figure": (plt.Figure(), FIGURE)}),
     "load_images": (
         data.load_images,
         {"name": ("digits", NAME), "split": ("test", NAME), "fallback": (None, NAME)},
@@ -652,6 +684,7 @@ NOT_MENDED_BY_ONE_CALL = {  # for example, then there are too few images
     "load_networks": ("torch's ending", "no ending"),  # there is no such file
     "load_folder": ("nothing", "negative"),  # there are no pictures
     "g_step": ("bytes", "NumPy"),
+    "flip": ("nothing",),  # then there are too many captions
 }
 
 

@@ -7,10 +7,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 from torch import nn
 
 from ganlib.plots import (
+    figure_image,
     png_bytes,
     save_animation,
     show_curves,
@@ -246,3 +248,15 @@ def test_animation_path_may_be_a_string(tmp_path):
     path = save_animation([plain(0.0)], str(tmp_path / "still.gif"))
     assert path == tmp_path / "still.gif"
     assert path.is_file()
+
+
+def test_figure_becomes_an_image_with_its_own_pixels(tmp_path):
+    figure = Figure(figsize=(2, 1), dpi=50)
+    figure.subplots().imshow([[0, 1]], cmap="viridis")
+    image = figure_image(figure)
+    assert image.shape == (1, 3, 50, 100)
+    figure.savefig(tmp_path / "known.png")
+    known = np.array(Image.open(tmp_path / "known.png").convert("RGB"))
+    pixels = ((image[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
+    np.testing.assert_array_equal(pixels, known)
+    assert plt.get_fignums() == []

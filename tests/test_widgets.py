@@ -17,7 +17,7 @@ from ganlib.latent import draw, principal_directions, sample_noise, slerp
 from ganlib.models import Discriminator, Generator
 from ganlib.plots import png_bytes, tile_images
 from ganlib.training import Record
-from ganlib.widgets import compare, explore_latent, scrub
+from ganlib.widgets import compare, explore_latent, flip, scrub
 
 
 @pytest.fixture
@@ -595,3 +595,27 @@ def test_marker_stands_where_the_curve_is(history):
 def test_wrong_history_is_refused(history, spoil, error, words):
     with pytest.raises(error, match=words):
         scrub(spoil(history))
+
+
+# --- frames
+
+
+@pytest.fixture
+def frames():
+    made = torch.Generator().manual_seed(0)
+    return [torch.rand(2, 3, 4, 6, generator=made) * 2 - 1 for _ in range(3)]
+
+
+def test_flip_book_shows_the_frame_that_is_chosen(frames):
+    book = flip(frames, ["a", "b", "c"], zoom=2)
+    assert book.frame is frames[2]
+    for i, name in enumerate("abc"):
+        book.moment.value = i
+        assert book.frame is frames[i]
+        assert book.picture.value == png_bytes(frames[i], zoom=2)
+        assert f"The picture of {name}." in book.words.value
+    book.play.value = 1
+    assert book.frame is frames[1]
+    height, width, _ = shown(book.picture).shape
+    assert book.picture.layout.width == f"{width}px"
+    assert book.picture.layout.height == f"{height}px"
