@@ -12,10 +12,15 @@ import time
 
 import numpy as np
 import pytest
-from lab import PATIENCE, WIDGET, Notebook, eventually, make_lab
+from lab import PATIENCE, ROOT, WIDGET, Notebook, eventually, make_lab
 from PIL import Image
 
 NOTEBOOK_05 = "05_visualization.ipynb"
+WITH_SLIDERS = [  # the others; all of them, as they lie in the repository
+    path.name
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    if WIDGET in path.read_text("utf-8") and path.name != NOTEBOOK_05
+]
 
 # Run in the kernel. Nothing here asks the explorer to draw: z comes from what its
 # sliders say and from the formulas, the pixels from G.
@@ -527,7 +532,16 @@ def test_without_its_kernel_a_figure_stands_before_each_widget(
 ):
     notebook_05.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
     server.shut_down(NOTEBOOK_05)
-    notebook = open_page(NOTEBOOK_05)
+    assert_a_figure_stands_before_each_widget(open_page(NOTEBOOK_05))
+
+
+@pytest.mark.parametrize("name", WITH_SLIDERS)
+def test_as_stored_a_figure_stands_before_each_widget(open_page, name):
+    assert_a_figure_stands_before_each_widget(open_page(name))
+
+
+def assert_a_figure_stands_before_each_widget(notebook):
+    """In a notebook whose kernel has run nothing, so that its sliders are dead."""
     code = [(i, c) for i, c in enumerate(notebook.cells()) if c["cell_type"] == "code"]
     pairs = [(a, b) for a, b in itertools.pairwise(code) if has_output(b[1], WIDGET)]
     assert pairs
