@@ -49,6 +49,7 @@ def rows() -> list[tuple[str, str]]:
         ),
         ("`import ganlib`, `import ganlib.training`", _imports(costs)),
         ("training the judge; one Fréchet distance", _judge(costs)),
+        ("the explorer follows a slider, 16 pictures; `explorer.html`, one", _events()),
     ]
 
 
@@ -74,6 +75,12 @@ def _ends(name: str) -> list[dict]:
 
 def _imports(costs: dict) -> str:
     return f"{costs['import ganlib']}, {costs['import ganlib.training']}"
+
+
+def _events() -> str:
+    events = {row["what"]: row["median_ms"] for row in read_results("latency")}
+    page = events["explorer.html: one picture"]
+    return f"{events['explorer: direction']:.0f} ms; {page:.0f} ms"
 
 
 def _judge(costs: dict) -> str:
