@@ -15,6 +15,7 @@ from solved_notebooks import NOTEBOOKS, exercises, solve, tags
 ALLOWED_TAGS = {"nbval-check-output", "exercise", "exercise-check"}
 MODULES = ["data", "models", "losses", "training", "latent"]
 TAUGHT = {  # every definition that a notebook shows in full, and where
+    "00_the_game": set(),  # its tools for one dimension stay there
     "01_data": {"batch_indices"},
     "02_generator_and_discriminator": {"block", "Generator", "Discriminator"},
     "03_weight_initialization": {
@@ -30,7 +31,7 @@ TAUGHT = {  # every definition that a notebook shows in full, and where
         "d_step",
         "g_step",
     },
-    "05_visualization": {"lerp", "slerp"},
+    "05_visualization": {"lerp", "slerp", "principal_directions"},
 }
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.])/(home|Users|root|tmp|work|var|opt|usr|mnt)/|[A-Z]:\\"
