@@ -84,6 +84,7 @@ bench: setup ## measure speed, quality over time and costs into benchmarks/resul
 	$(PY) benchmarks/recipe_ladder.py
 	$(PY) benchmarks/time_to_quality.py --control
 	$(PY) benchmarks/costs.py
+	$(PY) benchmarks/evaluation.py
 	$(PY) benchmarks/latency.py
 	$(PY) benchmarks/summary.py
 

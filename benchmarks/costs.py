@@ -23,7 +23,8 @@ import torch
 from ganlib import losses, models
 from ganlib.checkpoint import new_networks
 from ganlib.data import load_images
-from ganlib.evaluation import frechet_distance, train_judge
+from ganlib.evaluation import frechet_distance
+from ganlib.judge import train_judge
 from ganlib.training import TrainConfig, d_step, g_step
 
 NOTEBOOKS = sorted((FOLDER.parent / "notebooks").glob("[0-9]*.ipynb"))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ganlib.checkpoint import load_or_train
 from ganlib.data import load_images
-from ganlib.evaluation import train_judge
+from ganlib.judge import train_judge
 from ganlib.latent import sample_images
 from ganlib.training import Record, TrainConfig
 from ganlib.widgets import compare, explore_latent, scrub

@@ -18,7 +18,8 @@ from dataclasses import replace
 import torch
 
 from ganlib.data import load_images
-from ganlib.evaluation import frechet_distance, train_judge
+from ganlib.evaluation import frechet_distance
+from ganlib.judge import train_judge
 from ganlib.latent import sample_images
 from ganlib.models import Discriminator, Generator, init_orthogonal_
 from ganlib.training import TrainConfig, train

@@ -21,7 +21,8 @@ from torch.nn.functional import relu, softplus
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ganlib.data import batch_indices, load_images
-from ganlib.evaluation import frechet_distance, train_judge
+from ganlib.evaluation import frechet_distance
+from ganlib.judge import train_judge
 from ganlib.latent import sample_images
 from ganlib.losses import d_loss, g_loss_non_saturating
 from ganlib.models import Discriminator, Generator, init_orthogonal_, init_xavier_

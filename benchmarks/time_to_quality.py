@@ -29,7 +29,8 @@ from textbook import train as train_textbook
 
 from ganlib.checkpoint import new_networks
 from ganlib.data import batch_indices, load_images
-from ganlib.evaluation import frechet_distance, train_judge
+from ganlib.evaluation import frechet_distance
+from ganlib.judge import train_judge
 from ganlib.latent import sample_images
 from ganlib.results import read_results
 from ganlib.training import TrainConfig, train

@@ -2,12 +2,9 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-import pooch
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
@@ -15,6 +12,12 @@ from torch import Tensor, nn
 from ganlib import __version__
 from ganlib.checks import check_images, check_network, check_path, wrong
 from ganlib.models import Discriminator, Generator, init_orthogonal_
+from ganlib.storage import (
+    cache_folder,
+    check_weights,
+    tensor_bytes,
+    write_atomically,
+)
 from ganlib.training import TrainConfig, check_config, train
 
 
@@ -43,9 +46,8 @@ def save_networks(G: Generator, D: Discriminator, path: str | Path) -> None:
         "image_shape": list(G.image_shape),
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write_atomically(path, weights)
-    _write_atomically(path.with_suffix(".json"), json.dumps(facts, indent=2).encode())
+    write_atomically(path, weights)
+    write_atomically(path.with_suffix(".json"), json.dumps(facts, indent=2).encode())
 
 
 def load_networks(path: str | Path) -> tuple[Generator, Discriminator]:
@@ -113,10 +115,8 @@ def networks_path(config: TrainConfig, images: Tensor) -> Path:
     check_images(images)
     digest = hashlib.sha256(json.dumps([__version__, asdict(config)]).encode())
     digest.update(str(tuple(images.shape)).encode())
-    pixels = images.detach().cpu().contiguous()
-    digest.update(pixels.view(torch.uint8).numpy())  # NumPy has no bfloat16
-    folder = os.environ.get("GANLIB_CACHE") or pooch.os_cache("ganlib")
-    return Path(folder) / "networks" / f"{digest.hexdigest()[:16]}.safetensors"
+    digest.update(tensor_bytes(images))
+    return cache_folder("networks") / f"{digest.hexdigest()[:16]}.safetensors"
 
 
 def load_or_train(
@@ -163,31 +163,4 @@ def _check_pair(G: nn.Module, D: nn.Module) -> None:
     with torch.device("meta"):
         known = Generator(G.latent_dim, G.image_shape), Discriminator(G.image_shape)
     for name, network, like in zip("GD", (G, D), known, strict=True):
-        _check_weights(network, like, name)
-
-
-def _check_weights(network: nn.Module, like: nn.Module, name: str) -> None:
-    weights = network.state_dict()
-    states = (weights, like.state_dict())
-    shapes = [{k: v.shape for k, v in state.items()} for state in states]
-    if shapes[0] != shapes[1]:
-        came = f"{name} came as {type(network).__name__} with other layers"
-        mend = f"write torch.save({name}.state_dict(), path)"
-        raise wrong(TypeError, came, f"ganlib's {type(like).__name__}", mend)
-    if not all(values.isfinite().all() for values in weights.values()):
-        came, mend = "holds NaN or infinite weights", "train it again with a lower lr"
-        raise wrong(ValueError, f"{name} {came}", "numbers", mend)
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        check_weights(network, like, name)

@@ -1,7 +1,8 @@
 """Sentences instead of tracebacks: what came, what was expected, how to mend it.
 
 Each check raises TypeError for a wrong kind of thing and ValueError for a wrong shape,
-device or value. All but ``check_range`` cost microseconds and may stand in a loop.
+device or value. All but those that look at every value (``check_range``,
+``check_image_sets``, ``check_features``) cost microseconds and may stand in a loop.
 """
 
 import math
@@ -217,6 +218,63 @@ def check_network(network: nn.Module, name: str) -> None:
         raise wrong(TypeError, f"{name} came as {came}", expected, mend)
 
 
+def check_image_sets(network: nn.Module | None = None, **sets: Tensor) -> None:
+    """Refuse sets of images in [-1, 1] that differ in size or device.
+
+    With a judge as ``network``, all must fit it.
+    """
+    (first, like), *_ = sets.items()
+    image_shape = None if network is None else (1, 28, 28)
+    for name, images in sets.items():
+        check_images(images, image_shape, network, name)
+        here = (images.shape[1:], images.dtype, images.device)
+        if here != (like.shape[1:], like.dtype, like.device):
+            came = f"{name} are {_describe(images)}"
+            mend = f"load both in one way, or write {name}.to({first})"
+            if images.shape[1:] != like.shape[1:]:
+                size = tuple(like.shape[2:])
+                resize = f"torch.nn.functional.interpolate({name}, size={size})"
+                mend = f"load both in one way, or resize with {resize}"
+            raise wrong(ValueError, came, f"{_describe(like)}, as {first}", mend)
+    for name, images in sets.items():
+        check_range(images, name)
+
+
+def check_features(**sets: Tensor) -> None:
+    """Refuse what are not finite features (N, d), all of one d and on one device."""
+    (first, like), *_ = sets.items()
+    for name, values in sets.items():
+        _check_floats(values, name, "judge_features(judge, images)", "")
+        if values.ndim != 2 or 0 in values.shape:
+            came = f"{name} have shape {tuple(values.shape)}"
+            mend = f"write judge_features(judge, {name})"  # most likely images
+            raise wrong(ValueError, came, "(N, d) with N and d of 1 or more", mend)
+        here = (values.shape[1], values.dtype, values.device)
+        if here != (like.shape[1], like.dtype, like.device):
+            came = f"{name} are {_describe(values)}"
+            mend = "compute both with the same judge"
+            raise wrong(ValueError, came, f"{_describe(like)}, as {first}", mend)
+        if not values.isfinite().all():
+            mend = "look for a division by zero in what drew the images"
+            raise wrong(ValueError, f"{name} hold NaN or infinity", "numbers", mend)
+
+
+def check_enough(values: Tensor, least: int, name: str, purpose: str) -> None:
+    """Refuse fewer than ``least`` of something; ``purpose`` says what needs them."""
+    if len(values) < least:
+        came = f"there are {len(values)} {name}, too few for {purpose}"
+        raise ValueError(f"{came}: use at least {max(least, 1000):,}.")
+
+
+def check_shares(shares: Tensor) -> None:
+    """Refuse what are not shares (K,): 0 or more each, and 1 together."""
+    check_vectors("class_balance(judge, images).shares", shares=shares)
+    total = shares.sum().item()
+    if shares.min() < 0 or not abs(total - 1) < 1e-3:
+        came, mend = f"shares sum to {total:.3g}", "write shares / shares.sum()"
+        raise wrong(ValueError, came, "1, and none below 0", mend)
+
+
 def check_layer(module: nn.Module) -> None:
     """Refuse what ``network.apply`` does not hand over, weights for example."""
     if not isinstance(module, nn.Module):
@@ -257,6 +315,11 @@ def _check_floats(
         came = f"{name} came on {values.device}"
         mend = f'write {name}.to("{weight.device}")'
         raise wrong(ValueError, came, f"{weight.device}, where the network is", mend)
+
+
+def _describe(values: Tensor) -> str:
+    sizes = ", ".join(map(str, ("N", *values.shape[1:])))
+    return f"({sizes}) of {str(values.dtype)[6:]} on {values.device}"
 
 
 def _fits(values: Tensor, weight: Tensor | None) -> bool:

@@ -1,109 +1,61 @@
-"""Numbers that judge samples, in the features of a small network: the judge."""
+"""Numbers that judge samples, most of them in the features of the judge."""
 
 import math
+import warnings
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from ganlib.checks import check_count, check_images, check_network, check_range, wrong
-from ganlib.data import batch_indices
+from ganlib.checks import (
+    check_count,
+    check_enough,
+    check_features,
+    check_image_sets,
+    check_network,
+    check_shares,
+    wrong,
+)
+from ganlib.judge import Judge, judge_features, judge_verdicts
+from ganlib.latent import sample_images
+from ganlib.parzen import parzen_log_likelihood
 
-
-class Judge(nn.Module):
-    """A small classifier: images (N, 1, 28, 28) in [-1, 1] → logits (N, 10).
-
-    ``features`` gives the 64 numbers before the last layer. ``accuracy`` is its share
-    of right answers on images that it was not trained on.
-
-    Raises TypeError or ValueError when the images have a wrong dtype, shape or device.
-    """
-
-    num_features = 64
-
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(1, 16, 5, stride=2, padding=2),
-            nn.ReLU(),
-            nn.Conv2d(16, 32, 5, stride=2, padding=2),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(32 * 7 * 7, self.num_features),
-            nn.ReLU(),
-        )
-        self.head = nn.Linear(self.num_features, 10)
-        self.accuracy = float("nan")
-
-    def features(self, images: Tensor) -> Tensor:
-        check_images(images, (1, 28, 28), self)
-        return self.body(images)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.features(images))
+BLOCK = 1000  # rows of a distance matrix that are in memory at once
 
 
-def train_judge(
-    images: Tensor,
-    labels: Tensor,
-    *,
-    epochs: int = 2,
-    seed: int = 0,
-) -> Judge:
-    """Train a judge on images (N, 1, 28, 28) in [-1, 1] with labels (N,) in 0 … 9.
+class KernelDistance(NamedTuple):
+    """Mean over subsets, and their standard deviation."""
 
-    A tenth of the images is kept back for ``judge.accuracy``. Small sets are cut into
-    smaller batches and gone through more often, so that there are at least 400 steps.
-
-    Raises TypeError or ValueError for images, labels, epochs or seeds that do not fit.
-    """
-    check_images(images)  # the judge looks at their size
-    check_range(images)
-    check_count(epochs, "epochs")
-    check_count(seed, "seed", 0)
-    _check_labels(labels, images)
-    if len(images) < 20:
-        raise ValueError(
-            f"there are {len(images)} images, too few to train and to test a judge: "
-            "use at least 1,000."
-        )
-    order = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(images), generator=order)
-    held_out, used = shuffled.tensor_split([len(images) // 10])
-    batch_size = max(32, min(256, len(used) // 200))
-    epochs = max(epochs, math.ceil(400 * batch_size / len(used)))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        judge = Judge().to(images.device)
-    optimizer = torch.optim.Adam(judge.parameters(), 4e-3, fused=True)
-    for epoch in range(epochs):
-        optimizer.param_groups[0]["lr"] = 4e-3 * (1 - epoch / epochs)
-        for batch in batch_indices(len(used), batch_size, generator=order):
-            chosen = used[batch]
-            loss = cross_entropy(judge(images[chosen]), labels[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    judge.requires_grad_(False).eval()
-    right = judge(images[held_out]).argmax(1) == labels[held_out]
-    judge.accuracy = right.float().mean().item()
-    return judge
+    mean: float
+    std: float
 
 
-def judge_verdicts(judge: Judge, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the digit (N,) that the judge sees in each image, and its confidence (N,).
+class PrecisionRecall(NamedTuple):
+    """Four shares; density may exceed 1."""
 
-    The confidence is the largest softmax probability, in [0.1, 1].
+    precision: float
+    recall: float
+    density: float
+    coverage: float
 
-    Raises TypeError or ValueError for what is no judge, or images that do not fit it.
-    """
-    check_network(judge, "judge")
-    check_images(images, (1, 28, 28), judge)
-    check_range(images)
-    with torch.no_grad():
-        logits = torch.cat([judge(part) for part in images.split(1000)])
-    confidence, digit = logits.softmax(1).max(1)
-    return digit, confidence
+
+class ClassBalance(NamedTuple):
+    """What the judge sees: shares (10,) of the digits, entropy and KL in nats."""
+
+    shares: Tensor
+    entropy: float
+    kl_to_uniform: float
+    confidence: float
+
+
+class Memorization(NamedTuple):
+    """Mean distances to the nearest training image, their ratio, and a share."""
+
+    fake: float
+    held_out: float
+    ratio: float
+    share_near: float
 
 
 def frechet_distance(judge: Judge, real: Tensor, fake: Tensor) -> float:
@@ -120,48 +72,336 @@ def frechet_distance(judge: Judge, real: Tensor, fake: Tensor) -> float:
     from torchmetrics.image.fid import FrechetInceptionDistance  # slow to import
 
     check_network(judge, "judge")
-    for name, images in (("real", real), ("fake", fake)):
-        check_images(images, (1, 28, 28), judge, name)
-        if len(images) <= judge.num_features:
-            raise ValueError(
-                f"there are {len(images)} {name} images, too few for a covariance of "
-                f"{judge.num_features} features: use at least 1,000."
-            )
-        check_range(images, name)
+    check_image_sets(judge, real=real, fake=fake)
+    purpose = f"a covariance of {judge.num_features} features"
+    check_enough(real, judge.num_features + 1, "real images", purpose)
+    check_enough(fake, judge.num_features + 1, "fake images", purpose)
     metric = FrechetInceptionDistance(
         feature=_Features(judge), normalize=True, input_img_size=(1, 28, 28)
-    ).to(real.device)
-    with torch.no_grad():
-        for is_real, images in ((True, real), (False, fake)):
-            for part in images.split(1000):
-                metric.update(part, real=is_real)
-        return metric.compute().item()
+    )
+    return _compare(metric, real, fake).item()
+
+
+def kernel_distance(
+    judge: Judge, real: Tensor, fake: Tensor, *, subsets: int = 100, seed: int = 0
+) -> KernelDistance:
+    """Return the kernel distance of two sets of images (N, 1, 28, 28) in [-1, 1].
+
+    The squared maximum mean discrepancy of the judge's features, without bias, with the
+    kernel k(x, y) = (x · y / d + 1)³: mean k over pairs of different real images, plus
+    the same for the fakes, minus 2 · mean k over pairs of a real and a fake one. It is
+    computed on ``subsets`` of up to 1,000 images each, drawn with ``seed``; returned
+    are their mean and standard deviation. Near 0, and as often below as above, for two
+    sets from one source, whatever N is.
+
+    Raises TypeError or ValueError for what is no judge, for images that do not fit it
+    or are not in [-1, 1], fewer than 2, subsets below 1 and seeds below 0.
+    Source: Bińkowski et al. 2018. Taught in notebook 06.
+    """
+    from torchmetrics.image.kid import KernelInceptionDistance  # slow to import
+
+    check_network(judge, "judge")
+    check_image_sets(judge, real=real, fake=fake)
+    check_enough(real, 2, "real images", "pairs of different ones")
+    check_enough(fake, 2, "fake images", "pairs of different ones")
+    check_count(subsets, "subsets")
+    check_count(seed, "seed", 0)
+    size = min(1000, len(real), len(fake))
+    with warnings.catch_warnings():  # it warns of 10,000 × 64 numbers in memory
+        warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will")
+        metric = KernelInceptionDistance(
+            feature=_Features(judge), subsets=subsets, subset_size=size
+        )
+    with torch.random.fork_rng(devices=[]):  # it draws from the global generator
+        torch.default_generator.manual_seed(seed)
+        mean, std = _compare(metric, real, fake)
+    return KernelDistance(mean.item(), std.item())
+
+
+def precision_recall(
+    real_features: Tensor, fake_features: Tensor, *, k: int = 5
+) -> PrecisionRecall:
+    """Return precision, recall, density and coverage of features (N, d) and (M, d).
+
+    Around each feature lies a ball that reaches to its k-th neighbor in its own set.
+
+    - precision: the share of fakes inside the ball of some real feature,
+    - recall: the share of real features inside the ball of some fake,
+    - density: of how many real balls a fake lies inside, on average, divided by k,
+    - coverage: the share of real balls with a fake inside.
+
+    The border belongs to the ball; otherwise sets of equal features would get 0. The
+    largest matrix in memory has 1,000 × max(N, M) numbers.
+
+    Raises TypeError or ValueError for what are no finite features of one size, for k
+    below 1, and for k features or fewer.
+    Source: Kynkäänniemi et al. 2019 (the first two, k = 3), Naeem et al. 2020 (k = 5).
+    Taught in notebook 06.
+    """
+    check_features(real_features=real_features, fake_features=fake_features)
+    check_count(k, "k")
+    check_enough(real_features, k + 1, "real features", f"{k} neighbors of each")
+    check_enough(fake_features, k + 1, "fake features", f"{k} neighbors of each")
+    # Distances stay the same, and equal features become 0, which has no rounding error.
+    first = real_features[0]
+    real, fake = (real_features - first).float(), (fake_features - first).float()
+    real_radius, fake_radius = neighbor_distance(real, k), neighbor_distance(fake, k)
+    precise = torch.zeros(len(fake), dtype=torch.bool, device=fake.device)
+    recalled = inside = covered = 0
+    for some, radius in zip(real.split(BLOCK), real_radius.split(BLOCK), strict=True):
+        distance = torch.cdist(some, fake)  # (BLOCK, M)
+        in_real_ball = distance <= radius.unsqueeze(1)
+        precise |= in_real_ball.amax(0)  # any(0), but ten times faster
+        recalled += (distance <= fake_radius).amax(1).count_nonzero().item()
+        inside += in_real_ball.count_nonzero().item()
+        covered += in_real_ball.amax(1).count_nonzero().item()
+    precision, recall = precise.count_nonzero().item() / len(fake), recalled / len(real)
+    density, coverage = inside / (k * len(fake)), covered / len(real)
+    return PrecisionRecall(precision, recall, density, coverage)
+
+
+def neighbor_distance(features: Tensor, k: int) -> Tensor:
+    """Return the distance (N,) of each of the features (N, d) to its k-th neighbor.
+
+    Raises TypeError or ValueError for what are no finite features, for k below 1, and
+    for k features or fewer. Taught in notebook 06.
+    """
+    check_features(features=features)
+    check_count(k, "k")
+    check_enough(features, k + 1, "features", f"{k} neighbors of each")
+    found = []
+    for some in features.float().split(BLOCK):
+        distance = torch.cdist(some, features.float())  # (BLOCK, N)
+        nearest = distance.topk(k + 1, largest=False).values  # the first is itself
+        found.append(nearest[:, -1])
+    return torch.cat(found)
+
+
+def entropy(shares: Tensor) -> float:
+    """Return the entropy -Σ pᵢ log pᵢ in nats of shares (K,) that sum to 1.
+
+    Raises TypeError or ValueError for others. Taught in notebook 06.
+    """
+    check_shares(shares)
+    return torch.special.entr(shares).sum().item()  # entr(p) = -p log p, 0 for p = 0
+
+
+def kl_to_uniform(shares: Tensor) -> float:
+    """Return Σ pᵢ log(pᵢ / (1 / K)) = log K - entropy, in nats, of shares (K,).
+
+    0 where all are equal, log K where one is all there is.
+
+    Raises TypeError or ValueError for shares that do not sum to 1.
+    Taught in notebook 06.
+    """
+    check_shares(shares)
+    return math.log(len(shares)) - entropy(shares)
+
+
+def class_balance(judge: Judge, images: Tensor) -> ClassBalance:
+    """Return which digits the judge sees in images (N, 1, 28, 28), and how surely.
+
+    Raises TypeError or ValueError for what is no judge, or images that do not fit it.
+    Taught in notebook 06.
+    """
+    digit, confidence = judge_verdicts(judge, images)
+    shares = digit.bincount(minlength=10) / len(digit)
+    return ClassBalance(
+        shares, entropy(shares), kl_to_uniform(shares), confidence.mean().item()
+    )
+
+
+def nearest_distance(images: Tensor, train: Tensor) -> Tensor:
+    """Return the distance (N,) of each image (N, C, H, W) to the nearest of ``train``.
+
+    Euclidean, over all pixels, in [-1, 1].
+
+    Raises TypeError or ValueError for images of other ranges, or that differ in size.
+    Taught in notebook 06.
+    """
+    check_image_sets(train=train, images=images)
+    images, train = images.flatten(1).float(), train.flatten(1).float()
+    half_norms = train.square().sum(1) / 2
+    found = []
+    for some in images.split(500):
+        # ½ ‖x - t‖² without ½ ‖x‖², which is the same for every t: one matrix product
+        scores = torch.addmm(half_norms, some, train.T, alpha=-1)  # (500, M)
+        found.append((some - train[scores.argmin(1)]).norm(dim=1))
+    return torch.cat(found)
+
+
+def memorization(fake: Tensor, train: Tensor, held_out: Tensor) -> Memorization:
+    """Return how near fakes lie to training images, beside real images never seen.
+
+    All are images (N, C, H, W) in [-1, 1]. The means of ``nearest_distance`` for fakes
+    and for held-out images, the first divided by the second (about 1 for a perfect
+    generator, 0 for copies), and the share of fakes that lie nearer than all but 1 % of
+    the held-out images (so about 0.01 for a perfect generator). It sees copies of
+    pixels only: an image shifted by one pixel is far from itself.
+
+    Raises TypeError or ValueError for images of other ranges or sizes, and when the
+    held-out images are among the training images.
+    Source: Theis et al. 2016, section 3.3, on its limits. Taught in notebook 06.
+    """
+    check_image_sets(train=train, fake=fake, held_out=held_out)
+    fake_distance = nearest_distance(fake, train)
+    real_distance = nearest_distance(held_out, train)
+    if real_distance.max() == 0:
+        came, expected = "held_out are copies of train", "images that G never saw"
+        mend = 'pass load_images("mnist", "test").images'
+        raise wrong(ValueError, came, expected, mend)
+    mean, real_mean = fake_distance.mean().item(), real_distance.mean().item()
+    near = fake_distance < real_distance.quantile(0.01)
+    return Memorization(mean, real_mean, mean / real_mean, near.float().mean().item())
+
+
+class Row(NamedTuple):
+    """One number of the table: of the samples, of real images, and which is better."""
+
+    name: str
+    value: float
+    floor: float
+    better: str  # "lower", "higher" or "as real"
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """All numbers of a set of samples; prints as a table, ``table["recall"]`` is a row.
+
+    They depend on ``count``, the number of samples, and on the judge with this hash.
+    """
+
+    rows: tuple[Row, ...]
+    shares: tuple[float, ...]  # of the digits 0 … 9, in the judge's eyes
+    count: int
+    judge_hash: str
+    judge_accuracy: float
+
+    def __getitem__(self, name: str) -> Row:
+        found = {row.name: row for row in self.rows}
+        if name not in found:
+            came, expected = f"there is no row {name!r}", ", ".join(found)
+            raise wrong(ValueError, came, f"one of {expected}", 'try "recall, k = 3"')
+        return found[name]
+
+    def __repr__(self) -> str:
+        width = max(len(row.name) for row in self.rows)
+        lines = [f"{'':{width}}  {'samples':>8}  {'real':>8}  better"]
+        for name, value, floor, better in self.rows:
+            lines.append(f"{name:{width}}  {value:8.4g}  {floor:8.4g}  {better}")
+        shares = " ".join(f"{share:.1%}" for share in self.shares)
+        lines.append(f"digits 0 to 9: {shares}")
+        judge = f"judge {self.judge_hash}, right on {self.judge_accuracy:.1%}"
+        return "\n".join([*lines, f"{self.count:,} samples; {judge} of unseen images"])
+
+
+def evaluate(
+    G: nn.Module,
+    *,
+    judge: Judge,
+    train_images: Tensor,
+    test_images: Tensor,
+    seed: int = 0,
+) -> Evaluation:
+    """Return every number of this module for samples of G, beside those of real images.
+
+    As many samples as there are test images are drawn with ``seed``, at most 10,000;
+    ``evaluate_samples`` says what is done with them.
+
+    Raises TypeError or ValueError when G is no generator, and where
+    ``evaluate_samples`` does. Taught in notebook 06.
+    """
+    check_network(judge, "judge")
+    check_image_sets(judge, train_images=train_images, test_images=test_images)
+    samples = sample_images(G, min(10_000, len(test_images)), seed=seed)
+    return evaluate_samples(
+        samples.to(test_images.device),
+        judge=judge,
+        train_images=train_images,
+        test_images=test_images,
+    )
+
+
+def evaluate_samples(
+    samples: Tensor, *, judge: Judge, train_images: Tensor, test_images: Tensor
+) -> Evaluation:
+    """Return every number of this module for samples, beside those of real images.
+
+    All are images (N, 1, 28, 28) in [-1, 1]. n is the number of samples or of test
+    images, whichever is smaller, and at most 10,000. n samples are compared with n test
+    images, and then, for the floor, n training images with the same test images. For
+    the distance to training images 2,000 have to do, and test images give the floor.
+    Where there are 60,000 training images, as in MNIST, 10,000 of them serve for the
+    validation that the Parzen log-likelihood needs.
+
+    Raises TypeError or ValueError for what is no judge, for images that do not fit it
+    or are not in [-1, 1], for no more of them than the judge has features, and for
+    fewer training than test images. Taught in notebook 06.
+    """
+    sets = {"train_images": train_images, "test_images": test_images}
+    check_network(judge, "judge")
+    check_image_sets(judge, samples=samples, **sets)
+    count = min(10_000, len(samples), len(test_images))
+    check_enough(train_images, count, "training images", f"a floor with {count} images")
+    samples, test = samples[:count], test_images[:count]
+    rows = _compare_rows(judge, samples, test, train_images)
+    floor = _compare_rows(judge, train_images[:count], test, train_images)
+    copies = memorization(samples[:2000], train_images, test[:2000])
+    balance = class_balance(judge, samples)
+    return Evaluation(
+        (
+            *(Row(n, v, floor[n][0], better) for n, (v, better) in rows.items()),
+            Row("nearest training image", copies.fake, copies.held_out, "as real"),
+            Row("nearer than 99% of real", copies.share_near, 0.01, "as real"),
+        ),
+        tuple(balance.shares.tolist()),
+        count,
+        judge.hash,
+        judge.accuracy,
+    )
+
+
+def _compare_rows(
+    judge: Judge, samples: Tensor, test: Tensor, train: Tensor
+) -> dict[str, tuple[float, str]]:
+    """Return values by name, those that samples and real images are both given."""
+    features = [judge_features(judge, images) for images in (test, samples)]
+    near, wide = precision_recall(*features, k=3), precision_recall(*features, k=5)
+    balance = class_balance(judge, samples)
+    found = {
+        "Fréchet distance": (frechet_distance(judge, test, samples), "lower"),
+        "kernel distance": (kernel_distance(judge, test, samples).mean, "lower"),
+        "precision, k = 3": (near.precision, "higher"),
+        "recall, k = 3": (near.recall, "higher"),
+        "density, k = 5": (wide.density, "higher"),
+        "coverage, k = 5": (wide.coverage, "higher"),
+        "entropy of digits": (balance.entropy, "higher"),
+        "KL to uniform": (balance.kl_to_uniform, "lower"),
+        "confidence": (balance.confidence, "as real"),
+    }
+    if len(train) >= 60_000:
+        likelihood = parzen_log_likelihood(samples, train[50_000:60_000], test)
+        found["Parzen, nats"] = (likelihood.mean, "higher")
+    return found
 
 
 class _Features(nn.Module):
-    """The judge as torchmetrics wants it: a network that returns features."""
+    """The judge as torchmetrics wants it: a network that returns features.
 
-    num_features = Judge.num_features
+    They go to the CPU in double precision, which not every accelerator has.
+    """
 
     def __init__(self, judge: Judge):
         super().__init__()
-        self.judge = judge
+        self.judge, self.num_features = judge, judge.num_features
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.judge.features(images)
+        return self.judge.features(images).cpu().double()
 
 
-def _check_labels(labels: Tensor, images: Tensor) -> None:
-    if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
-        came = f"labels came as {getattr(labels, 'dtype', type(labels).__name__)}"
-        mend = "write torch.as_tensor(labels).long()"
-        raise wrong(TypeError, came, "an int64 tensor of digits in 0 … 9", mend)
-    if labels.shape != (len(images),) or labels.device != images.device:
-        came = f"labels have shape {tuple(labels.shape)} on {labels.device}"
-        expected = f"({len(images)},) on {images.device}, one digit for each image"
-        mend = 'load both together with load_images("digits")'
-        raise wrong(ValueError, came, expected, mend)
-    if labels.min() < 0 or labels.max() > 9:
-        came = f"labels reach from {labels.min()} to {labels.max()}"
-        mend = "write labels - labels.min()"
-        raise wrong(ValueError, came, "int64 in 0 … 9", mend)
+@torch.no_grad()
+def _compare(metric: nn.Module, real: Tensor, fake: Tensor) -> Tensor | tuple:
+    for is_real, images in ((True, real), (False, fake)):
+        for part in images.split(BLOCK):
+            metric.update(part, real=is_real)
+    return metric.compute()

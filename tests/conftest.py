@@ -16,6 +16,7 @@ from hypothesis import settings
 from torch import nn
 
 from ganlib.data import load_images
+from ganlib.judge import train_judge
 
 # The learner's own data set, if there is one: remembered here, hidden from the tests.
 OWN_DATA = os.environ.get("GANLIB_DATA")
@@ -71,6 +72,16 @@ def unchanged_global_random_state():
 @pytest.fixture(scope="session")
 def digits():
     return load_images("digits")
+
+
+@pytest.fixture(scope="session")
+def unseen():
+    return load_images("digits", "test")
+
+
+@pytest.fixture(scope="session")
+def judge(digits):
+    return train_judge(digits.images, digits.labels)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-import ganlib
-from ganlib.evaluation import Judge
+import ganlib.evaluation
+from ganlib.judge import Judge
 from ganlib.models import Discriminator, Generator
 from ganlib.training import TrainConfig
 
@@ -22,6 +22,7 @@ SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import bench  # noqa: E402, from the folder above
+import evaluation  # noqa: E402
 import latency  # noqa: E402
 import recipe_ladder  # noqa: E402
 import recipe_search  # noqa: E402
@@ -165,6 +166,30 @@ def test_events_of_all_panels_are_measured_and_change_what_is_shown(monkeypatch)
 
 def _state(panel):
     return panel.value if hasattr(panel, "value") else panel.words.value
+
+
+# --- the table of an evaluation
+
+
+def test_every_part_of_the_table_is_measured_and_in_it():
+    images = torch.rand(160, 1, 28, 28) * 2 - 1
+    judge = Judge().requires_grad_(False)
+    sets = images[:80], judge, images[80:].repeat(750, 1, 1, 1), images[:80] * 0.9
+    parts = dict(evaluation.parts(*sets))
+    found = [name for name, call in parts.items() if call() is not None]
+    table = ganlib.evaluation.evaluate_samples(
+        images[:80], judge=judge, train_images=sets[2], test_images=sets[3]
+    )
+    words = " ".join(row.name for row in table.rows)
+    for name in found:
+        assert name.split()[0].rstrip(",") in words, name
+    assert len(found) == 6
+
+
+def test_parzen_is_left_out_where_the_table_leaves_it_out():
+    images = torch.rand(99, 1, 28, 28) * 2 - 1
+    parts = evaluation.parts(images, Judge(), images, images)
+    assert not [name for name, _ in parts if "Parzen" in name]
 
 
 # --- clocks, processes, tables

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ganlib import checkpoint
+from ganlib import checkpoint, storage
 from ganlib.checkpoint import (
     load_networks,
     load_or_train,
@@ -320,7 +320,7 @@ def test_cache_lies_where_the_environment_variable_says(cache, tiny_images):
 
 def test_cache_lies_in_the_cache_folder_by_default(tiny_images, monkeypatch, tmp_path):
     monkeypatch.delenv("GANLIB_CACHE")
-    monkeypatch.setattr(checkpoint.pooch, "os_cache", lambda name: tmp_path / name)
+    monkeypatch.setattr(storage.pooch, "os_cache", lambda name: tmp_path / name)
     assert networks_path(TINY, tiny_images).parent == tmp_path / "ganlib" / "networks"
 
 

@@ -21,9 +21,11 @@ from ganlib import (
     data,
     evaluation,
     exercises,
+    judge,
     latent,
     losses,
     models,
+    parzen,
     plots,
     results,
     training,
@@ -33,13 +35,15 @@ from ganlib import (
 SHAPE, LATENT_DIM = (1, 28, 28), 5
 DIGITS = data.load_images("digits")
 IMAGES, LABELS = DIGITS.images[:70], DIGITS.labels[:70]  # more than 64 features
+UNSEEN = data.load_images("digits", "test").images[:70]
 G = models.Generator(LATENT_DIM, SHAPE).eval()
 D = models.Discriminator(SHAPE)
-JUDGE = evaluation.Judge().requires_grad_(False).eval()
+JUDGE = judge.Judge().requires_grad_(False).eval()
 Z = torch.randn(4, LATENT_DIM, generator=torch.Generator().manual_seed(0))
 LOGITS = Z[:, 0].contiguous()
 CONFIG = training.TrainConfig(steps=1, batch_size=2)
 RECORD = training.Record(1, 2, 0.1, 0.7, 0.7, 0.5, 0.5, 0.5, G)
+SOME_FEATURES = torch.rand(9, 6, generator=torch.Generator().manual_seed(0))
 PLANT = torch.nn.Linear(3, 4)  # a network of another kind
 
 
@@ -217,6 +221,101 @@ FEW = {"too few": (lambda x: x[:64], ValueError, "64 .*, too few.* at least 1,00
 WITHOUT_GRAPH = {
     "detached": (lambda x: x.detach(), ValueError, "without its graph.*outside of"),
 }
+FEW_TO_COMPARE = {
+    "too few": (lambda x: x[:1], ValueError, "1 .*, too few for pairs.* least 1,000"),
+}
+# Sets that are only compared with each other: of any size, but of one.
+BESIDE = {
+    "of another size": (
+        lambda x: x[..., :20, :20].contiguous(),
+        ValueError,
+        r"\(N, 1, 20, 20\).*expected \(N, 1, 28, 28\).*interpolate\(",
+    ),
+    "in color": (
+        lambda x: x.repeat(1, 3, 1, 1),
+        ValueError,
+        r"\(N, 3, 28, 28\).*expected \(N, 1, 28, 28\)",
+    ),
+    "elsewhere": (
+        lambda x: x.to("meta"),
+        ValueError,
+        r"on meta, expected .* on cpu, as \w+: .*\.to\(",
+    ),
+}
+FEATURES = {
+    "images": (lambda f: IMAGES, ValueError, r"expected \(N, d\).*judge_features\("),
+    "one": (lambda f: f[0], ValueError, r"\(6,\), expected \(N, d\)"),
+    "nobody": (lambda f: f[:0], ValueError, r"\(0, 6\), expected \(N, d\) with N and"),
+    "not a number": (lambda f: f * torch.nan, ValueError, "hold NaN or infinity, exp"),
+    "unbounded": (lambda f: f / 0, ValueError, "hold NaN or infinity, expected numb"),
+    "float64": (lambda f: f.double(), TypeError, r"float64, expected float32: .*float"),
+    "whole numbers": (lambda f: f.long(), TypeError, "int64, expected float32"),
+    "NumPy": (lambda f: f.numpy(), TypeError, r"ndarray.*torch.as_tensor"),
+    "none": (lambda f: None, TypeError, r"NoneType, expected .*judge_features\(judge"),
+}
+OTHER_FEATURES = {
+    "another size": (
+        lambda f: f[:, :5],
+        ValueError,
+        r"\(N, 5\) .*expected \(N, 6\) .*same judge",
+    ),
+    "elsewhere": (lambda f: f.to("meta"), ValueError, "meta, expected .* on cpu"),
+}
+FEW_FEATURES = {
+    "too few": (lambda f: f[:3], ValueError, "3 .*features, too few for 3 neigh"),
+}
+SHARES = {
+    "counts": (lambda s: s * 20, ValueError, r"sum to 20, expected 1.*shares\.sum\(\)"),
+    "not a number": (lambda s: s * torch.nan, ValueError, "sum to nan, expected 1"),
+    "below 0": (
+        lambda s: s - torch.tensor([1.0, -1, 0, 0]),
+        ValueError,
+        "sum to 1, .* none below 0",
+    ),
+    "nobody": (lambda s: s[:0], ValueError, r"\(0,\), expected \(N,\)"),
+    "list": (lambda s: s.tolist(), TypeError, "list.*torch.as_tensor"),
+    "none": (lambda s: None, TypeError, r"NoneType.*class_balance\("),
+}
+A_SAVED_JUDGE = {
+    "other layers": (
+        lambda j: _other_judge(),
+        TypeError,
+        "Judge with other layers, exp",
+    ),
+    "diverged": (lambda j: _diverged_judge(), ValueError, "NaN or infinite weights"),
+}
+DRAWS_ANOTHER_SIZE = {
+    "of another size": (
+        lambda g: models.Generator(LATENT_DIM, (1, 20, 20)),
+        ValueError,
+        r"samples have .*20×20 pixels, .* built for .*28×28 .*interpolate\(samples",
+    ),
+}
+WIDTHS = {
+    "one number": (lambda s: 0.2, TypeError, r"float, expected a list.*sigmas=\[0\.2"),
+    "nothing": (lambda s: [], TypeError, "list, expected a list of numbers above 0"),
+    "also zero": (
+        lambda s: [0.2, 0.0],
+        ValueError,
+        "sigma is 0.0, expected a number abov",
+    ),
+    "not a number": (lambda s: [torch.nan], ValueError, "sigma is nan, expected a nu"),
+    "none": (lambda s: None, TypeError, "NoneType, expected a list of numbers"),
+}
+COPIES = {
+    "of the training images": (
+        lambda x: IMAGES,
+        ValueError,
+        r'copies of train, expected .*load_images\("mnist", "test"\)',
+    ),
+}
+FEWER = {
+    "fewer than test images": (
+        lambda x: x[:69],
+        ValueError,
+        "69 training images, too few for a floor with 70 images: use at least 1,000",
+    ),
+}
 NAME = {"unknown": (lambda n: "cifar", ValueError, r"'cifar', expected one of \"")}
 A_TEST = {"answer": (lambda t: 3, TypeError, "int, expected a function of the answer")}
 
@@ -390,7 +489,7 @@ CALLS = {
     ),
     "judge(images)": (lambda images: JUDGE(images), {"images": (IMAGES, SIZED)}),
     "train_judge": (
-        evaluation.train_judge,
+        judge.train_judge,
         {
             "images": (IMAGES, FLAT | IN_RANGE),
             "labels": (LABELS, A_LABEL),
@@ -399,7 +498,7 @@ CALLS = {
         },
     ),
     "judge_verdicts": (
-        evaluation.judge_verdicts,
+        judge.judge_verdicts,
         {"judge": (JUDGE, A_JUDGE), "images": (IMAGES, SIZED | IN_RANGE)},
     ),
     "frechet_distance": (
@@ -408,6 +507,101 @@ CALLS = {
             "judge": (JUDGE, A_JUDGE),
             "real": (IMAGES, SIZED | IN_RANGE | FEW),
             "fake": (IMAGES, SIZED | IN_RANGE | FEW),
+        },
+    ),
+    "judge_features": (
+        judge.judge_features,
+        {"judge": (JUDGE, A_JUDGE), "images": (IMAGES, SIZED | IN_RANGE)},
+    ),
+    "save_judge": (judge.save_judge, {"judge": (JUDGE, A_JUDGE | A_SAVED_JUDGE)}),
+    "load_judge": (judge.load_judge, {"name": ("x.safetensors", SAFE_PATH)}),
+    "load_or_train_judge": (
+        judge.load_or_train_judge,
+        {"images": (IMAGES, FLAT | IN_RANGE), "labels": (LABELS, A_LABEL)},
+    ),
+    "kernel_distance": (
+        evaluation.kernel_distance,
+        {
+            "judge": (JUDGE, A_JUDGE),
+            "real": (IMAGES, SIZED | IN_RANGE | FEW_TO_COMPARE),
+            "fake": (IMAGES, SIZED | IN_RANGE | FEW_TO_COMPARE),
+            "subsets": (2, COUNT | NONE),
+            "seed": (0, SEED),
+        },
+    ),
+    "precision_recall": (
+        evaluation.precision_recall,
+        {
+            "real_features": (SOME_FEATURES, FEATURES | FEW_FEATURES),
+            "fake_features": (SOME_FEATURES, FEATURES | OTHER_FEATURES | FEW_FEATURES),
+            "k": (3, COUNT | NONE),
+        },
+    ),
+    "neighbor_distance": (
+        evaluation.neighbor_distance,
+        {
+            "features": (SOME_FEATURES, FEATURES | FEW_FEATURES),
+            "k": (3, COUNT | NONE),
+        },
+    ),
+    "entropy": (evaluation.entropy, {"shares": (torch.full((4,), 0.25), SHARES)}),
+    "kl_to_uniform": (
+        evaluation.kl_to_uniform,
+        {"shares": (torch.full((4,), 0.25), SHARES)},
+    ),
+    "class_balance": (
+        evaluation.class_balance,
+        {"judge": (JUDGE, A_JUDGE), "images": (IMAGES, SIZED | IN_RANGE)},
+    ),
+    "nearest_distance": (
+        evaluation.nearest_distance,
+        {
+            "images": (IMAGES, FLAT | IN_RANGE | BESIDE),
+            "train": (IMAGES, FLAT | IN_RANGE),
+        },
+    ),
+    "memorization": (
+        evaluation.memorization,
+        {
+            "fake": (IMAGES, FLAT | IN_RANGE | BESIDE),
+            "train": (IMAGES, FLAT | IN_RANGE),
+            "held_out": (UNSEEN, FLAT | IN_RANGE | BESIDE | COPIES),
+        },
+    ),
+    "evaluate": (
+        evaluation.evaluate,
+        {
+            "G": (G, GENERATOR | DRAWS_ANOTHER_SIZE),
+            "judge": (JUDGE, A_JUDGE),
+            "train_images": (IMAGES, SIZED | IN_RANGE | FEWER),
+            "test_images": (UNSEEN, SIZED | IN_RANGE | FEW),
+            "seed": (0, SEED),
+        },
+    ),
+    "evaluate_samples": (
+        evaluation.evaluate_samples,
+        {
+            "samples": (IMAGES, SIZED | IN_RANGE | FEW),
+            "judge": (JUDGE, A_JUDGE),
+            "train_images": (IMAGES, SIZED | IN_RANGE | FEWER),
+            "test_images": (UNSEEN, SIZED | IN_RANGE | FEW),
+        },
+    ),
+    "log_mean_exp": (parzen.log_mean_exp, {"exponents": (SOME_FEATURES, FEATURES)}),
+    "parzen_log_density": (
+        parzen.parzen_log_density,
+        {
+            "points": (SOME_FEATURES, FEATURES),
+            "centers": (SOME_FEATURES, FEATURES | OTHER_FEATURES),
+            "sigmas": ([0.2], WIDTHS),
+        },
+    ),
+    "parzen_log_likelihood": (
+        parzen.parzen_log_likelihood,
+        {
+            "samples": (IMAGES, FLAT | IN_RANGE),
+            "validation": (UNSEEN, FLAT | IN_RANGE | BESIDE),
+            "test": (UNSEEN, FLAT | IN_RANGE | BESIDE),
         },
     ),
     "sample_noise": (
@@ -559,11 +753,13 @@ LEFT_OUT = {
     ("load_images", "root"): OWN_TEST,
     ("load_folder", "path"): OWN_TEST,
     ("read_results", "name"): OWN_TEST,
+    ("save_judge", "folder"): OWN_TEST,
     ("read_results", "folder"): OWN_TEST,
     ("TrainConfig", "betas"): OWN_TEST,
     ("TrainConfig", "ema_share"): OWN_TEST,
     ("check", "answer"): NO_WRONG_VALUE,
     ("check_config", "config"): "the check itself",
+    ("check_widths", "sigmas"): "the check itself",
     **{
         (step, "loss_function"): "a formula of the learner's"
         for step in ("d_step", "g_step")
@@ -571,6 +767,18 @@ LEFT_OUT = {
     ("d_step", "opt_d"): "torch's own optimizers",
     ("g_step", "opt_g"): "torch's own optimizers",
 }
+
+
+def _other_judge():
+    other = judge.Judge()
+    other.body.append(torch.nn.Linear(64, 64))
+    return other
+
+
+def _diverged_judge():
+    diverged = judge.Judge().requires_grad_(False)
+    diverged.head.bias.fill_(torch.nan)
+    return diverged
 
 
 def _adam(network):
@@ -614,7 +822,8 @@ def good(call):
 
 
 @pytest.mark.parametrize(
-    "call", [c for c in CALLS if c not in ("load_folder", "load_networks")]
+    "call",
+    [c for c in CALLS if c not in ("load_folder", "load_networks", "load_judge")],
 )
 def test_good_arguments_are_welcome(call):
     function, arguments = good(call)
@@ -643,7 +852,7 @@ def test_mistake_ends_in_one_sentence(call, argument, spoil, error, words):
 ADVICE = re.compile(r": .*(?:write|try|pass|with) (.+?)(?:, for example)?\.$")
 NAMES = {
     name: value
-    for module in (data, models, latent, training, evaluation)
+    for module in (data, models, latent, training, evaluation, judge)
     for name, value in vars(module).items()
 } | {
     "torch": torch,
@@ -679,8 +888,14 @@ MENDABLE = {  # mistakes where what came only has to be changed
     *("torch's ending", "no ending", "film", "from 1", "zero", "infinite", "running"),
 }
 NOT_MENDED_BY_ONE_CALL = {  # for example, then there are too few images
-    **dict.fromkeys(["train", "load_or_train", "train_judge"], ("one image",)),
-    "frechet_distance": ("one image",),
+    **dict.fromkeys(
+        ["train", "load_or_train", "train_judge", "load_or_train_judge"], ("one image",)
+    ),
+    **dict.fromkeys(
+        ["frechet_distance", "kernel_distance", "evaluate", "evaluate_samples"],
+        ("one image",),
+    ),
+    "load_judge": ("torch's ending", "no ending"),  # there is no such file
     "load_networks": ("torch's ending", "no ending"),  # there is no such file
     "load_folder": ("nothing", "negative"),  # there are no pictures
     "g_step": ("bytes", "NumPy"),
@@ -763,7 +978,18 @@ def test_any_count_gives_as_many_or_one_sentence(count):
 
 # --- nothing was forgotten
 
-COURSE = (data, models, losses, training, checkpoint, evaluation, latent, plots)
+COURSE = (
+    data,
+    models,
+    losses,
+    training,
+    checkpoint,
+    judge,
+    evaluation,
+    parzen,
+    latent,
+    plots,
+)
 
 
 def public_functions():
@@ -777,7 +1003,8 @@ def public_functions():
 
 @pytest.mark.parametrize(("name", "function"), list(public_functions()))
 def test_every_argument_has_its_mistakes(name, function):
-    if name in ("Judge", "LabeledImages", "MissingDataError"):
+    made = ("Judge", "LabeledImages", "MissingDataError", "Evaluation")
+    if name in made or hasattr(function, "_fields"):
         return  # made by functions of ganlib, not by learners
     listed = CALLS.get(name, (None, {}))[1]
     for argument in inspect.signature(function).parameters:

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ganlib.evaluation import Judge, judge_verdicts
 from ganlib.explorer import LatentExplorer
+from ganlib.judge import Judge, judge_verdicts
 from ganlib.latent import draw, principal_directions, sample_noise, slerp
 from ganlib.models import Discriminator, Generator
 from ganlib.plots import png_bytes, tile_images
