@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import bench  # noqa: E402, from the folder above
 import evaluation  # noqa: E402
 import latency  # noqa: E402
+import paper  # noqa: E402
 import recipe_ladder  # noqa: E402
 import recipe_search  # noqa: E402
 import summary  # noqa: E402
@@ -128,6 +129,64 @@ def test_every_variant_of_the_search_trains(name):
 
 def test_search_has_no_variant_twice():
     assert len(set(recipe_search.VARIANTS.values())) == len(recipe_search.VARIANTS)
+
+
+# --- the paper's own network
+
+
+@pytest.fixture
+def paper_networks():
+    means = torch.linspace(0, 1, 784)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return means, *paper.networks(means)
+
+
+def test_paper_networks_have_the_published_sizes_and_first_weights(paper_networks):
+    means, G, D = paper_networks
+    sizes = [sum(p.numel() for p in network.parameters()) for network in (G, D)]
+    assert sizes == [2_503_984, 1_231_441]
+    torch.testing.assert_close(G[-1].bias.sigmoid(), means, atol=1e-5, rtol=0)
+    assert 0.049 < G[0].weight.abs().max() <= 0.05
+    assert 0.0049 < D[1].linear.weight.abs().max() <= 0.005
+    dropped = [m.p for m in D if isinstance(m, nn.Dropout)]
+    assert dropped == [0.2, 0.5, 0.5]
+
+
+def test_maxout_takes_the_largest_of_its_pieces():
+    layer, x = paper.Maxout(3, units=4, pieces=5), torch.randn(6, 3)
+    pieces = layer.linear(x)
+    expected = torch.stack([pieces[:, 5 * i : 5 * i + 5].amax(1) for i in range(4)], 1)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_paper_noise_has_variance_1():
+    z = paper.paper_noise(1000)
+    assert z.abs().max() <= 3**0.5
+    assert abs(z.var() - 1) < 0.02
+
+
+def test_both_players_of_the_paper_move_at_once(paper_networks):
+    """Each by the gradient of its own loss, at the weights of before."""
+    _, G, D = paper_networks
+    D.eval()  # without dropout, so that the losses can be computed once more
+    real = torch.rand(8, 784)
+    torch.manual_seed(1)
+    fake = G(paper.paper_noise(8)).sigmoid()
+    bce = nn.functional.binary_cross_entropy_with_logits
+    ones, zeros = torch.ones(8), torch.zeros(8)
+    d_loss = (bce(D(real)[:, 0], ones) + bce(D(fake)[:, 0], zeros)) / 2
+    weights = [*G.parameters(), *D.parameters()]
+    g_grads = torch.autograd.grad(
+        bce(D(fake)[:, 0], ones), list(G.parameters()), retain_graph=True
+    )
+    d_grads = torch.autograd.grad(d_loss, list(D.parameters()))
+    grads = (*g_grads, *d_grads)
+    expected = [w - 0.1 * g for w, g in zip(weights, grads, strict=True)]
+    torch.manual_seed(1)
+    paper.step(G, D, [torch.optim.SGD(n.parameters(), 0.1) for n in (G, D)], real)
+    for weight, known in zip(weights, expected, strict=True):
+        torch.testing.assert_close(weight, known)
 
 
 # --- moved sliders

@@ -283,7 +283,7 @@ def test_precision_recall_is_the_brute_force(
 def test_precision_recall_gives_the_published_vector():
     # From the README of clovaai/generative-evaluation-prdc. It is one draw, without a
     # seed. Draws differ, in the density (1 on average) with a standard deviation of
-    # 0.05: of eight pairs of seeds, 0 … 15, this one comes near the published draw.
+    # 0.05: of seven pairs of seeds, 0 … 15, this one comes near the published draw.
     real, fake = normal(10_000, 1000, 14), normal(10_000, 1000, 15)
     with Peak() as peak:
         found = precision_recall(real, fake, k=5)

@@ -13,7 +13,7 @@ import pytest
 from solved_notebooks import NOTEBOOKS, exercises, solve, tags
 
 ALLOWED_TAGS = {"nbval-check-output", "exercise", "exercise-check"}
-MODULES = ["data", "models", "losses", "training", "latent"]
+MODULES = ["data", "models", "losses", "training", "latent", "evaluation"]
 TAUGHT = {  # every definition that a notebook shows in full, and where
     "00_the_game": set(),  # its tools for one dimension stay there
     "01_data": {"batch_indices"},
@@ -32,6 +32,7 @@ TAUGHT = {  # every definition that a notebook shows in full, and where
         "g_step",
     },
     "05_visualization": {"lerp", "slerp", "principal_directions"},
+    "06_evaluation": {"entropy", "kl_to_uniform"},
 }
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.])/(home|Users|root|tmp|work|var|opt|usr|mnt)/|[A-Z]:\\"
