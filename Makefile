@@ -47,7 +47,7 @@ lab: setup ## open the course in JupyterLab; ARGS="--no-browser" and the like ar
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: setup ## test everything: the library, and every notebook twice; needs no network
-	@echo "== Part 1 of 3: the library"
+	@echo "== Part 1 of 3: the library, the pages, and the sliders in a browser"
 	$(PY) -m pytest
 	@echo "== Part 2 of 3: every notebook as it is, on MNIST if it is here, else on the embedded digits"
 	GANLIB_OFFLINE=1 $(NBVAL) notebooks
