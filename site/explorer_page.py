@@ -7,7 +7,6 @@ needs neither Python nor a network.
 import base64
 import json
 import math
-import os
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from ganlib.checks import check_network, check_path, wrong
 from ganlib.latent import draw, principal_directions, sample_noise
+from ganlib.storage import write_atomically
 
 TEMPLATE = Path(__file__).with_name("explorer.html")
 EMPTY = '<script type="application/json" id="model">null</script>'
@@ -48,10 +48,9 @@ def write_explorer(G: nn.Module, path: str | Path, *, data_name: str) -> Path:
     template = TEMPLATE.read_text(encoding="utf-8")
     if template.count(EMPTY) != 1:
         raise ValueError(f"{TEMPLATE.name} has no place for the model: restore it.")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write_atomically(path, template.replace(EMPTY, EMPTY.replace("null", model)))
-    return path
+    page = template.replace(EMPTY, EMPTY.replace("null", model))
+    write_atomically(Path(path), page.encode())
+    return Path(path)
 
 
 def fold(G: nn.Module) -> list[tuple[Tensor, Tensor]]:
@@ -176,12 +175,3 @@ def _check_same_images(
 def _half(values: Tensor) -> str:
     """Return the bytes of values in half precision, little-endian, rows one by one."""
     return base64.b64encode(values.numpy().astype("<f2").tobytes()).decode()
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
