@@ -2,6 +2,7 @@
 
 import gc
 import io
+import itertools
 import os
 import sys
 
@@ -453,10 +454,12 @@ def test_a_thousand_events_leave_nothing_behind(explorer):
         kinds = [type(thing) for thing in gc.get_objects()]
         return sys.getallocatedblocks(), kinds.count(torch.Tensor)
 
-    blocks_before, tensors_before = move(100)
-    blocks_after, tensors_after = move(250)
-    assert tensors_after == tensors_before
-    assert blocks_after - blocks_before < 250  # a kept picture is one block at least
+    blocks, tensors = zip(move(100), *(move(250) for _ in range(4)), strict=True)
+    assert len(set(tensors)) == 1
+    # Each picture that is kept, of a thousand, is one block at least. Caches elsewhere
+    # in the process may grow once; what is kept grows every time.
+    growth = [after - before for before, after in itertools.pairwise(blocks)]
+    assert min(growth) < 250, growth
 
 
 def test_g_without_layers_is_refused():

@@ -179,7 +179,7 @@ def test_an_interrupted_write_leaves_the_old_file(tiny_networks, tmp_path, monke
     def fail(*_):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(explorer_page.os, "replace", fail)
+    monkeypatch.setattr("ganlib.storage.os.replace", fail)
     with pytest.raises(OSError, match="the disk is full"):
         write_explorer(tiny_networks()[0], path, data_name="digits")
     assert path.read_text() == "old"
