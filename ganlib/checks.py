@@ -6,7 +6,7 @@ device or value. All but those that look at every value (``check_range``,
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 SOME_IMAGES = 'load_images("digits").images'
+SOME_POINTS = "sample_points(GRID, 1000, seed=0)"
 
 
 def wrong(kind: type[Exception], came: str, expected: str, mend: str) -> Exception:
@@ -32,10 +33,13 @@ def check_images(
     """Refuse what is not a batch of floating-point images of shape (N, C, H, W).
 
     With ``image_shape`` (C, H, W) the size must fit as well, with ``network`` the dtype
-    and the device of its weights.
+    and the device of its weights. With ``image_shape`` (d,), points (N, d) are wanted.
     """
+    shape, wanted = tuple(getattr(images, "shape", ())), tuple(image_shape or ())
+    if len(wanted) == 1:
+        check_points(images, *wanted, network, name)
+        return
     _check_floats(images, name, SOME_IMAGES, " / 127.5 - 1", network)
-    shape, wanted = tuple(images.shape), tuple(image_shape or ())
     came = f"{name} have shape {shape}"
     if len(shape) != 4:
         raise wrong(ValueError, came, "(N, C, H, W)", _to_batch(name, shape, wanted))
@@ -61,6 +65,46 @@ def check_images(
     raise ValueError(
         f"{name} have {came}, this network was built for {built}: {' or '.join(mends)}."
     )
+
+
+def check_points(
+    points: Tensor,
+    size: int = 2,
+    network: nn.Module | None = None,
+    name: str = "points",
+) -> None:
+    """Refuse what is not a batch of floating-point points of shape (N, size)."""
+    some = f"torch.randn(n, {size})" if size != 2 else SOME_POINTS
+    _check_floats(points, name, some, "", network)
+    shape = tuple(points.shape)
+    if len(shape) == 2 and shape[1] == size and shape[0] > 0:
+        return
+    mend = f"pass {some}"
+    if shape == (size,):
+        mend = f"write {name}.unsqueeze(0)"
+    elif len(shape) == 4:
+        mend = "for images, pass Discriminator() and Generator()"
+    came, expected = f"{name} have shape {shape}", f"(N, {size}) with N of 1 or more"
+    raise wrong(ValueError, came, expected, mend)
+
+
+def check_modes(modes: tuple) -> None:
+    """Refuse what are no ``Modes``, points for example."""
+    if not hasattr(modes, "centers") or not hasattr(modes, "sigma"):
+        came, mend = f"modes came as {type(modes).__name__}", "pass RING or GRID"
+        raise wrong(TypeError, came, "centers and a sigma", mend)
+
+
+def check_pairs(**batches: Tensor) -> None:
+    """Refuse a real and a fake batch that cannot be paired, logits (N,) among them."""
+    (first, real), (second, fake) = batches.items()
+    if first.endswith("logits"):
+        check_vectors("D(images)", **batches)
+    if len(real) != len(fake):
+        came = f"there are {len(real)} {first} and {len(fake)} {second}"
+        longer = first if len(real) > len(fake) else second
+        mend = f"write {longer}[:{min(len(real), len(fake))}]"
+        raise wrong(ValueError, came, "as many of both", mend)
 
 
 def check_graph(fake: Tensor) -> None:
@@ -273,6 +317,14 @@ def check_shares(shares: Tensor) -> None:
     if shares.min() < 0 or not abs(total - 1) < 1e-3:
         came, mend = f"shares sum to {total:.3g}", "write shares / shares.sum()"
         raise wrong(ValueError, came, "1, and none below 0", mend)
+
+
+def check_function(function: Callable, name: str) -> None:
+    """Refuse what cannot be called: a name, or what a call has returned."""
+    if not callable(function):
+        came = f"{name} came as {type(function).__name__}"
+        mend = "pass the function itself, without quotes or brackets"
+        raise wrong(TypeError, came, "a function", mend)
 
 
 def check_layer(module: nn.Module) -> None:

@@ -1,5 +1,6 @@
-"""Where images come from: MNIST, Fashion-MNIST, embedded digits, your own pictures."""
+"""Where data comes from: MNIST, Fashion-MNIST, the digits, your pictures, toy sets."""
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from tqdm.auto import tqdm
 
-from ganlib.checks import check_count, check_generator, check_sizes, wrong
+from ganlib.checks import (
+    check_count,
+    check_generator,
+    check_modes,
+    check_sizes,
+    wrong,
+)
 from ganlib.download import DATASETS, MissingDataError, datasets, ensure_files
 
 
@@ -136,6 +143,38 @@ def load_folder(path: str | Path, image_shape: tuple = (1, 28, 28)) -> LabeledIm
     return LabeledImages(
         torch.stack(images), torch.tensor(labels), folder.name, "folder"
     )
+
+
+class Modes(NamedTuple):
+    """Equal bumps in the plane: centers (K, 2), and the standard deviation of each."""
+
+    centers: Tensor
+    sigma: float
+
+
+# The toy sets by which cures for mode collapse are compared, as in PacGAN's code.
+_angles = torch.arange(8) * (2 * math.pi / 8)
+RING = Modes(torch.stack([_angles.cos(), _angles.sin()], 1), 0.01)
+GRID = Modes(torch.cartesian_prod(*[torch.arange(-4.0, 5.0, 2.0)] * 2), 0.05)
+
+
+def sample_points(modes: Modes, count: int, *, seed: int) -> Tensor:
+    """Return points (count, 2) of RING or GRID: a mode by chance, and noise around it.
+
+    RING has 8 modes on a circle of radius 1, with standard deviation 0.01; GRID has 25
+    at {-4, -2, 0, 2, 4}², with 0.05.
+
+    Raises TypeError or ValueError for what are no modes, a count below 1, a seed below
+    0.
+    Source: Lin et al. 2018 (PacGAN), section 4.1. Taught in notebook 07.
+    """
+    check_modes(modes)
+    check_count(count, "count")
+    check_count(seed, "seed", 0)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(len(modes.centers), (count,), generator=generator)
+    noise = torch.randn(count, 2, generator=generator)
+    return modes.centers[chosen] + modes.sigma * noise
 
 
 def data_folder() -> Path:

@@ -13,10 +13,13 @@ from ganlib.checks import (
     check_enough,
     check_features,
     check_image_sets,
+    check_modes,
     check_network,
+    check_points,
     check_shares,
     wrong,
 )
+from ganlib.data import Modes
 from ganlib.judge import Judge, judge_features, judge_verdicts
 from ganlib.latent import sample_images
 from ganlib.parzen import parzen_log_likelihood
@@ -47,6 +50,14 @@ class ClassBalance(NamedTuple):
     entropy: float
     kl_to_uniform: float
     confidence: float
+
+
+class ModeCoverage(NamedTuple):
+    """A count of modes, a share of the points, and a KL divergence in nats."""
+
+    captured: int
+    high_quality: float
+    kl: float
 
 
 class Memorization(NamedTuple):
@@ -209,6 +220,31 @@ def class_balance(judge: Judge, images: Tensor) -> ClassBalance:
     return ClassBalance(
         shares, entropy(shares), kl_to_uniform(shares), confidence.mean().item()
     )
+
+
+def mode_coverage(points: Tensor, modes: Modes) -> ModeCoverage:
+    """Return how well points (N, 2) cover the ``modes`` of a toy set.
+
+    - captured: how many modes have a point within 3 standard deviations,
+    - high_quality: the share of points that lie so near to any mode; for perfect ones
+      1 - exp(-9/2) = 0.989,
+    - kl: of the shares that the modes have of all points, each point counted for the
+      nearest mode, to equal shares, in nats.
+
+    Published tables use 2,500 points. The first number can be had by spreading out, the
+    second by sitting on one mode: only together they tell.
+
+    Raises TypeError or ValueError for what are no finite points, or no modes.
+    Source: Lin et al. 2018 (PacGAN), section 4.1. Taught in notebook 07.
+    """
+    check_modes(modes)
+    check_points(points)
+    check_features(points=points)
+    distance, nearest = torch.cdist(points.float(), modes.centers).min(1)
+    near = distance <= 3 * modes.sigma
+    shares = nearest.bincount(minlength=len(modes.centers)) / len(points)
+    captured = len(nearest[near].unique())
+    return ModeCoverage(captured, near.float().mean().item(), kl_to_uniform(shares))
 
 
 def nearest_distance(images: Tensor, train: Tensor) -> Tensor:

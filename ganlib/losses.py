@@ -1,15 +1,23 @@
-"""The formulas, as pure functions of logits.
+"""The formulas, as pure functions of logits, and the penalties on D's slope.
 
-A logit l stands for the probability sigmoid(l) that an image is real. All functions
-take logits of shape (N,) and return one number (a tensor of shape ()). They raise
-TypeError for logits that are no floats, ValueError for another shape or none at all.
+D's raw output for an image is called its logit. In the classic game it stands for the
+probability sigmoid(logit) that the image is real; elsewhere it is just a score. The
+losses take logits of shape (N,) and return one number (a tensor of shape ()). They
+raise TypeError for logits that are no floats, ValueError for another shape or none at
+all.
 """
 
 import torch
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
-from ganlib.checks import check_vectors
+from ganlib.checks import (
+    check_generator,
+    check_images,
+    check_network,
+    check_pairs,
+    check_vectors,
+)
 
 
 def d_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -48,3 +56,140 @@ def g_loss_non_saturating(fake_logits: Tensor) -> Tensor:
     """
     check_vectors("D(images)", fake_logits=fake_logits)
     return binary_cross_entropy_with_logits(fake_logits, torch.ones_like(fake_logits))
+
+
+def d_loss_least_squares(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Return D's loss when its raw output aims at 1 for real images and 0 for fakes.
+
+    loss_D = ½ (mean (D(x) - 1)² + mean D(G(z))²).
+
+    Source: Mao et al. 2017, equation 9. Taught in notebook 08.
+    """
+    check_vectors("D(images)", real_logits=real_logits, fake_logits=fake_logits)
+    return ((real_logits - 1).square().mean() + fake_logits.square().mean()) / 2
+
+
+def g_loss_least_squares(fake_logits: Tensor) -> Tensor:
+    """Return G's loss when D's raw output for its fakes should be 1.
+
+    loss_G = ½ mean (D(G(z)) - 1)².
+
+    Source: Mao et al. 2017, equation 9. Taught in notebook 08.
+    """
+    check_vectors("D(images)", fake_logits=fake_logits)
+    return (fake_logits - 1).square().mean() / 2
+
+
+def d_loss_hinge(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Return D's loss when only logits on the wrong side of ±1 cost something.
+
+    loss_D = mean max(0, 1 - D(x)) + mean max(0, 1 + D(G(z))). G's loss that goes with
+    it is ``g_loss_wasserstein``.
+
+    Source: Lim and Ye 2017; Miyato et al. 2018, equation 16. Taught in notebook 08.
+    """
+    check_vectors("D(images)", real_logits=real_logits, fake_logits=fake_logits)
+    return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
+
+
+def d_loss_wasserstein(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Return D's loss when it measures how far fakes must be carried to be real.
+
+    loss_D = mean D(G(z)) - mean D(x). Its negative is at most the Wasserstein distance
+    where D's slope is at most 1, which ``gradient_penalty`` is for.
+
+    Source: Arjovsky et al. 2017, equation 2. Taught in notebook 08.
+    """
+    check_vectors("D(images)", real_logits=real_logits, fake_logits=fake_logits)
+    return fake_logits.mean() - real_logits.mean()
+
+
+def g_loss_wasserstein(fake_logits: Tensor) -> Tensor:
+    """Return G's loss against a D without a sigmoid: loss_G = -mean D(G(z)).
+
+    Source: Arjovsky et al. 2017, algorithm 1. Taught in notebook 08.
+    """
+    check_vectors("D(images)", fake_logits=fake_logits)
+    return -fake_logits.mean()
+
+
+def d_loss_pairing(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Return D's loss when each real image has to beat the fake that it is paired with.
+
+    loss_D = mean softplus(D(G(z)) - D(x)); log 2 for a D that cannot tell.
+    Raises ValueError for batches that differ in size.
+
+    Source: Jolicoeur-Martineau 2019; Huang et al. 2024, section 2. Taught in
+    notebook 08.
+    """
+    check_pairs(real_logits=real_logits, fake_logits=fake_logits)
+    return softplus(fake_logits - real_logits).mean()
+
+
+def g_loss_pairing(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Return G's loss when each fake has to beat the real image that it is paired with.
+
+    loss_G = mean softplus(D(x) - D(G(z))).
+    Raises ValueError for batches that differ in size.
+
+    Source: Jolicoeur-Martineau 2019; Huang et al. 2024, section 2. Taught in
+    notebook 08.
+    """
+    check_pairs(real_logits=real_logits, fake_logits=fake_logits)
+    return softplus(real_logits - fake_logits).mean()
+
+
+def input_gradient(D: nn.Module, images: Tensor) -> Tensor:
+    """Return the gradient (N, d) of each image's logit by its own d numbers.
+
+    It keeps its graph, so a penalty on it trains D. D must not mix the images of a
+    batch, as BatchNorm does.
+
+    Raises TypeError or ValueError when D is no discriminator or images do not fit it.
+    Taught in notebook 08.
+    """
+    check_network(D, "D")
+    check_images(images, D.image_shape, D)
+    images = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(D(images).sum(), images, create_graph=True)
+    return gradient.flatten(1)
+
+
+def gradient_penalty(
+    D: nn.Module, real: Tensor, fake: Tensor, *, generator: torch.Generator
+) -> Tensor:
+    """Return the penalty for slopes of D other than 1 between real and fake images.
+
+    mean (‖∇D(x̂)‖ - 1)² with x̂ = ε x + (1 - ε) G(z), and ε uniform in [0, 1], one for
+    each pair. Its weight is usually 10. Its gradient is finite where ∇D is 0.
+
+    Raises TypeError or ValueError when D is no discriminator, when images do not fit
+    it or differ in number, and when generator is none.
+    Source: Gulrajani et al. 2017, equation 3. Taught in notebook 08.
+    """
+    check_generator(generator)
+    check_pairs(real=real, fake=fake)
+    shape = (len(real), *[1] * (real.ndim - 1))
+    share = torch.rand(shape, generator=generator, device=real.device)
+    between = share * real + (1 - share) * fake
+    return (input_gradient(D, between).norm(dim=1) - 1).square().mean()
+
+
+def r1_penalty(D: nn.Module, real: Tensor) -> Tensor:
+    """Return the penalty for slopes of D at real images: R₁ = ½ mean ‖∇D(x)‖².
+
+    Its weight is called γ.
+
+    Raises TypeError or ValueError when D is no discriminator or images do not fit it.
+    Source: Mescheder et al. 2018, equation 9. Taught in notebook 08.
+    """
+    return input_gradient(D, real).square().sum(1).mean() / 2
+
+
+def r2_penalty(D: nn.Module, fake: Tensor) -> Tensor:
+    """Return the same penalty at fakes: R₂ = ½ mean ‖∇D(G(z))‖². G gets no gradient.
+
+    Raises TypeError or ValueError when D is no discriminator or fakes do not fit it.
+    Source: Mescheder et al. 2018, equation 10. Taught in notebook 08.
+    """
+    return input_gradient(D, fake).square().sum(1).mean() / 2

@@ -1,5 +1,6 @@
 """The two networks, and ways to set their first weights."""
 
+import itertools
 import math
 
 from torch import Tensor, nn
@@ -85,6 +86,60 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         check_images(images, self.image_shape, self)
         return self.net(images).squeeze(1)
+
+
+def hidden_layers(in_features: int, width: int, depth: int) -> list:
+    """Return ``depth`` times Linear and LeakyReLU(0.2), each of ``width`` units.
+
+    Shapes: (N, in_features) → (N, width). No BatchNorm: it would tie the points of a
+    batch together. Taught in notebook 07.
+    """
+    check_count(in_features, "in_features")
+    check_count(width, "width")
+    check_count(depth, "depth")
+    sizes = [in_features] + [width] * depth
+    pairs = itertools.pairwise(sizes)
+    return [layer for a, b in pairs for layer in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
+
+
+class PointGenerator(nn.Module):
+    """G for the toy sets: noise (N, latent_dim) → points (N, 2), of any size.
+
+    Raises TypeError or ValueError when z has a wrong dtype, shape or device.
+    Taught in notebook 07.
+    """
+
+    image_shape = (2,)
+
+    def __init__(self, latent_dim: int = 2, width: int = 128, depth: int = 3):
+        check_count(latent_dim, "latent_dim")
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.net = nn.Sequential(
+            *hidden_layers(latent_dim, width, depth), nn.Linear(width, 2)
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        check_noise(z, self.latent_dim, self)
+        return self.net(z)
+
+
+class PointDiscriminator(nn.Module):
+    """D for the toy sets: points (N, 2) → logits (N,).
+
+    Raises TypeError or ValueError when the points have a wrong dtype, shape or device.
+    Taught in notebook 07.
+    """
+
+    image_shape = (2,)
+
+    def __init__(self, width: int = 128, depth: int = 3):
+        super().__init__()
+        self.net = nn.Sequential(*hidden_layers(2, width, depth), nn.Linear(width, 1))
+
+    def forward(self, points: Tensor) -> Tensor:
+        check_images(points, self.image_shape, self, "points")
+        return self.net(points).squeeze(1)
 
 
 # The initializers below are meant for ``network.apply(init_...)``. They touch Linear

@@ -20,11 +20,14 @@ from torch import Tensor
 from ganlib.checks import (
     check_count,
     check_images,
+    check_modes,
     check_path,
+    check_points,
     check_positive,
     check_range,
     wrong,
 )
+from ganlib.data import Modes
 from ganlib.records import Record
 
 REAL, FAKE = "#0072B2", "#D55E00"  # blue and orange, told apart by everybody
@@ -96,6 +99,24 @@ def show_curves(records: Sequence[Record], ax: Axes | None = None) -> Axes:
     ax.set(xlabel="real images seen (thousands)", ylabel="loss (nats)")
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False)
+    return ax
+
+
+def show_points(
+    points: Tensor, modes: Modes, *, title: str = "", ax: Axes | None = None
+) -> Axes:
+    """Draw points (N, 2) over circles around the ``modes`` of a toy set."""
+    check_modes(modes)
+    check_points(points)
+    _check_axes(ax)
+    ax = ax or plt.subplots(figsize=(3.2, 3.2), layout="constrained")[1]
+    reach = 1.3 * modes.centers.abs().max().item()
+    ax.plot(*modes.centers.T, "o", color=REAL, markersize=14, fillstyle="none")
+    ax.plot(*points.detach().cpu().T, ".", color=FAKE, markersize=2, alpha=0.4)
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    ax.set(xticks=[], yticks=[])
+    if title:
+        ax.set_title(title, fontsize=10)
     return ax
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ganlib.checks import (
     check_count,
+    check_function,
     check_graph,
     check_images,
     check_network,
@@ -106,6 +107,28 @@ def g_step(
     return loss.detach()
 
 
+def classic_update(
+    D: nn.Module,
+    opt_d: torch.optim.Optimizer,
+    opt_g: torch.optim.Optimizer,
+    real: Tensor,
+    fake: Tensor,
+    progress: float,
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+    """Train D once, then G once, on fake = G(z) with its graph: what ``train`` repeats.
+
+    ``progress`` is the share of the steps done, for updates that change on the way.
+    Returns what ``d_step`` and ``g_step`` return. The updates of notebook 08 are in
+    ``ganlib.updates``.
+    """
+    return d_step(D, opt_d, real, fake), g_step(D, opt_g, fake)
+
+
+def constant_rate(progress: float) -> float:
+    """Return 1: the learning rates stay as they are. See ``ganlib.updates``."""
+    return 1.0
+
+
 def pick_device() -> torch.device:
     """Return the fastest device that this machine has: cuda, mps or cpu."""
     if torch.cuda.is_available():
@@ -114,13 +137,21 @@ def pick_device() -> torch.device:
 
 
 def train(
-    G: nn.Module, D: nn.Module, images: Tensor, config: TrainConfig
+    G: nn.Module,
+    D: nn.Module,
+    images: Tensor,
+    config: TrainConfig,
+    update: Callable = classic_update,
+    rate: Callable[[float], float] = constant_rate,
 ) -> Iterator[Record]:
     """Train G and D in place on images (N, C, H, W) in [-1, 1]; yield records.
 
     The loop is yours: ``for record in train(G, D, images, config): ...``. Leaving it
     ends the training, and so does Ctrl-C, which yields a last record. ``averaged`` in
-    each record is the running average of G, in eval mode.
+    each record is the running average of G, in eval mode. Networks for points take
+    points (N, 2) of any range in place of images.
+    ``update`` moves both players once, in place of ``classic_update``, and ``rate``
+    gives the factor on both learning rates for a share of the steps done.
     Same seed, machine and number of threads: the same weights, bit for bit.
 
     Raises TypeError or ValueError for networks, images or a config that do not fit,
@@ -136,12 +167,15 @@ def train(
         raise wrong(ValueError, f"D is on {other}", f"{device}, where G is", mend)
     for network in (D, G):
         check_images(images, network.image_shape, network)
-    check_range(images)
+    if images.ndim == 4:  # points have no range to keep
+        check_range(images)
     if len(images) < config.batch_size:
         came = f"there are {len(images)} images"
         mend = f"pass more images or write batch_size={max(2, len(images))}"
         raise wrong(ValueError, came, f"a batch of {config.batch_size} or more", mend)
-    return _run(G, D, images, config)
+    for name, function in (("update", update), ("rate", rate)):
+        check_function(function, name)
+    return _run(G, D, images, config, update, rate)
 
 
 def check_config(config: TrainConfig) -> None:
@@ -152,7 +186,12 @@ def check_config(config: TrainConfig) -> None:
 
 
 def _run(
-    G: nn.Module, D: nn.Module, images: Tensor, config: TrainConfig
+    G: nn.Module,
+    D: nn.Module,
+    images: Tensor,
+    config: TrainConfig,
+    update: Callable,
+    rate: Callable,
 ) -> Iterator[Record]:
     torch.set_flush_denormal(True)  # tiny numbers near 1e-40 slow CPUs down
     device = images.device
@@ -171,8 +210,10 @@ def _run(
             real = next(batches)
             z = torch.randn(len(real), G.latent_dim, generator=noise, device=device)
             fake = G(z)  # one batch of fakes serves both steps
-            verdict = d_step(D, opt_d, real, fake)
-            loss = g_step(D, opt_g, fake)
+            progress = (step - 1) / config.steps
+            for optimizer, lr in ((opt_g, config.lr_g), (opt_d, config.lr_d)):
+                optimizer.param_groups[0]["lr"] = lr * rate(progress)
+            verdict, loss = update(D, opt_d, opt_g, real, fake, progress)
             _average(*states, config.ema_share * (step - 1))
             meter.add(verdict, loss)
             if step % config.record_every == 0 or step == config.steps:
