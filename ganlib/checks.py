@@ -96,10 +96,8 @@ def check_modes(modes: tuple) -> None:
 
 
 def check_pairs(**batches: Tensor) -> None:
-    """Refuse a real and a fake batch that cannot be paired, logits (N,) among them."""
+    """Refuse a real and a fake batch that differ in number."""
     (first, real), (second, fake) = batches.items()
-    if first.endswith("logits"):
-        check_vectors("D(images)", **batches)
     if len(real) != len(fake):
         came = f"there are {len(real)} {first} and {len(fake)} {second}"
         longer = first if len(real) > len(fake) else second

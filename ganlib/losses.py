@@ -122,6 +122,7 @@ def d_loss_pairing(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     Source: Jolicoeur-Martineau 2019; Huang et al. 2024, section 2. Taught in
     notebook 08.
     """
+    check_vectors("D(images)", real_logits=real_logits, fake_logits=fake_logits)
     check_pairs(real_logits=real_logits, fake_logits=fake_logits)
     return softplus(fake_logits - real_logits).mean()
 
@@ -135,6 +136,7 @@ def g_loss_pairing(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     Source: Jolicoeur-Martineau 2019; Huang et al. 2024, section 2. Taught in
     notebook 08.
     """
+    check_vectors("D(images)", real_logits=real_logits, fake_logits=fake_logits)
     check_pairs(real_logits=real_logits, fake_logits=fake_logits)
     return softplus(real_logits - fake_logits).mean()
 
@@ -167,8 +169,11 @@ def gradient_penalty(
     it or differ in number, and when generator is none.
     Source: Gulrajani et al. 2017, equation 3. Taught in notebook 08.
     """
-    check_generator(generator)
+    check_network(D, "D")
+    check_images(real, D.image_shape, D, "real")
+    check_images(fake, D.image_shape, D, "fake")
     check_pairs(real=real, fake=fake)
+    check_generator(generator)
     shape = (len(real), *[1] * (real.ndim - 1))
     share = torch.rand(shape, generator=generator, device=real.device)
     between = share * real + (1 - share) * fake
@@ -183,6 +188,8 @@ def r1_penalty(D: nn.Module, real: Tensor) -> Tensor:
     Raises TypeError or ValueError when D is no discriminator or images do not fit it.
     Source: Mescheder et al. 2018, equation 9. Taught in notebook 08.
     """
+    check_network(D, "D")
+    check_images(real, D.image_shape, D, "real")
     return input_gradient(D, real).square().sum(1).mean() / 2
 
 
@@ -192,4 +199,6 @@ def r2_penalty(D: nn.Module, fake: Tensor) -> Tensor:
     Raises TypeError or ValueError when D is no discriminator or fakes do not fit it.
     Source: Mescheder et al. 2018, equation 10. Taught in notebook 08.
     """
+    check_network(D, "D")
+    check_images(fake, D.image_shape, D, "fake")
     return input_gradient(D, fake).square().sum(1).mean() / 2

@@ -190,3 +190,16 @@ def init_orthogonal_(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.orthogonal_(module.weight)
         nn.init.zeros_(module.bias)
+
+
+def init_orthogonal_leaky_(module: nn.Module) -> None:
+    """Do as ``init_orthogonal_``, times √(2 / (1 + 0.2²)) = 1.387.
+
+    LeakyReLU(0.2) makes signals smaller by this factor, so with it they keep their size
+    through many layers without BatchNorm. Taught in notebook 08.
+    """
+    check_layer(module)
+    if isinstance(module, nn.Linear):
+        gain = nn.init.calculate_gain("leaky_relu", 0.2)
+        nn.init.orthogonal_(module.weight, gain)
+        nn.init.zeros_(module.bias)

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ganlib.checks import check_positive
 from ganlib.losses import (
     d_loss,
     d_loss_hinge,
@@ -69,8 +70,10 @@ def wasserstein_update(
     """Move both players as WGAN-GP does; ``weight`` is the penalty's, λ.
 
     ``generator`` draws where between real and fake the slope is taken.
-    Taught in notebook 08.
+
+    Raises ValueError for a weight of 0 or below. Taught in notebook 08.
     """
+    check_positive(weight, "weight", 10.0)
 
     def d_objective(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         penalty = gradient_penalty(D, real, fake, generator=generator)
@@ -89,14 +92,18 @@ def r1_update(
     progress: float,
     *,
     gamma: float = 1.0,
+    last_gamma: float | None = None,
 ) -> Moved:
     """Move both players with the classic losses and R₁ at weight ``gamma``.
 
-    Taught in notebook 08.
+    With ``last_gamma`` the weight goes there on the way, by the same factor every step.
+
+    Raises ValueError for a gamma of 0 or below. Taught in notebook 08.
     """
+    weight = _on_the_way(gamma, last_gamma, progress)
 
     def d_objective(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return d_loss(real_logits, fake_logits) + gamma * r1_penalty(D, real)
+        return d_loss(real_logits, fake_logits) + weight * r1_penalty(D, real)
 
     return d_step(D, opt_d, real, fake, d_objective), g_step(D, opt_g, fake)
 
@@ -115,9 +122,10 @@ def pairing_update(
     """Move both players as R3GAN does: pairs, and R₁ + R₂ at weight ``gamma``.
 
     With ``last_gamma`` the weight goes there on the way, by the same factor every step.
-    Taught in notebook 08.
+
+    Raises ValueError for a gamma of 0 or below. Taught in notebook 08.
     """
-    weight = gamma * ((last_gamma or gamma) / gamma) ** progress
+    weight = _on_the_way(gamma, last_gamma, progress)
 
     def d_objective(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         penalty = r1_penalty(D, real) + r2_penalty(D, fake)
@@ -133,3 +141,11 @@ def pairing_update(
 def cosine_rate(progress: float) -> float:
     """Return the factor on the learning rates: half a cosine, from 1 to 0."""
     return (1 + math.cos(math.pi * progress)) / 2
+
+
+def _on_the_way(gamma: float, last_gamma: float | None, progress: float) -> float:
+    """Return gamma at the start, last_gamma at the end, between them by one factor."""
+    last_gamma = gamma if last_gamma is None else last_gamma
+    check_positive(gamma, "gamma", 1.0)
+    check_positive(last_gamma, "last_gamma", 0.1)
+    return gamma * (last_gamma / gamma) ** progress

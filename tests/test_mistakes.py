@@ -29,6 +29,7 @@ from ganlib import (
     plots,
     results,
     training,
+    updates,
     widgets,
 )
 
@@ -43,6 +44,8 @@ Z = torch.randn(4, LATENT_DIM, generator=torch.Generator().manual_seed(0))
 LOGITS = Z[:, 0].contiguous()
 CONFIG = training.TrainConfig(steps=1, batch_size=2)
 RECORD = training.Record(1, 2, 0.1, 0.7, 0.7, 0.5, 0.5, 0.5, G)
+SOME_POINTS = data.sample_points(data.RING, 4, seed=0)
+POINT_D = models.PointDiscriminator(width=4, depth=1)
 SOME_FEATURES = torch.rand(9, 6, generator=torch.Generator().manual_seed(0))
 PLANT = torch.nn.Linear(3, 4)  # a network of another kind
 
@@ -79,6 +82,35 @@ IN_RANGE = {
     "a little outside": (lambda x: 1.05 * x, ValueError, r"1.05, expected \[-1, 1\]"),
     "not a number": (lambda x: x * torch.nan, ValueError, "NaN or infinite values"),
     "unbounded": (lambda x: x / 0, ValueError, "NaN or infinite values"),
+}
+POINTS = {
+    "one point": (lambda x: x[0], ValueError, r"\(2,\), expected \(N, 2\).*unsqueeze"),
+    "images": (lambda x: IMAGES, ValueError, r"expected \(N, 2\).*Discriminator\(\)"),
+    "in space": (
+        lambda x: x.repeat(1, 2)[:, :3],
+        ValueError,
+        r"3\), expected \(N, 2\)",
+    ),
+    "nobody": (lambda x: x[:0], ValueError, r"\(0, 2\), expected .* N of 1 or more"),
+    "whole numbers": (lambda x: x.long(), TypeError, r"int64.*\.float\(\)"),
+    "float64": (lambda x: x.double(), TypeError, r"float64.*\.float\(\)"),
+    "NumPy": (lambda x: x.detach().numpy(), TypeError, r"ndarray.*torch.as_tensor"),
+    "none": (lambda x: None, TypeError, r"NoneType, expected .*sample_points\(GRID"),
+}
+NO_NUMBERS = {
+    "not a number": (lambda x: x * torch.nan, ValueError, "hold NaN or infinity, exp"),
+}
+MODES = {
+    "points": (lambda m: SOME_POINTS, TypeError, "Tensor, expected .*RING or GRID"),
+    "word": (lambda m: "ring", TypeError, "str, expected centers.*RING or GRID"),
+    "none": (lambda m: None, TypeError, "NoneType, expected .*pass RING or GRID"),
+}
+FEWER_PAIRS = {
+    "fewer": (lambda x: x[:3], ValueError, r"there are .* expected as many.*\[:3\]"),
+}
+A_FUNCTION = {
+    "called": (lambda f: None, TypeError, "NoneType, expected a function: pass the fu"),
+    "name": (lambda f: "r1_update", TypeError, "str, expected a function.*quotes"),
 }
 NOISE = {
     "one vector": (lambda z: z[0], ValueError, r"\(5,\), expected \(N, 5\).*unsqueeze"),
@@ -419,6 +451,10 @@ CALLS = {
     "init_xavier_": (models.init_xavier_, {"module": (PLANT, A_LAYER)}),
     "init_kaiming_": (models.init_kaiming_, {"module": (PLANT, A_LAYER)}),
     "init_orthogonal_": (models.init_orthogonal_, {"module": (PLANT, A_LAYER)}),
+    "init_orthogonal_leaky_": (
+        models.init_orthogonal_leaky_,
+        {"module": (PLANT, A_LAYER)},
+    ),
     "d_loss": (
         losses.d_loss,
         {"real_logits": (LOGITS, VECTOR), "fake_logits": (LOGITS, VECTOR)},
@@ -427,6 +463,111 @@ CALLS = {
     "g_loss_non_saturating": (
         losses.g_loss_non_saturating,
         {"fake_logits": (LOGITS, VECTOR)},
+    ),
+    "d_loss_least_squares": (
+        losses.d_loss_least_squares,
+        {"real_logits": (LOGITS, VECTOR), "fake_logits": (LOGITS, VECTOR)},
+    ),
+    "d_loss_hinge": (
+        losses.d_loss_hinge,
+        {"real_logits": (LOGITS, VECTOR), "fake_logits": (LOGITS, VECTOR)},
+    ),
+    "d_loss_wasserstein": (
+        losses.d_loss_wasserstein,
+        {"real_logits": (LOGITS, VECTOR), "fake_logits": (LOGITS, VECTOR)},
+    ),
+    "d_loss_pairing": (
+        losses.d_loss_pairing,
+        {
+            "real_logits": (LOGITS, VECTOR | FEWER_PAIRS),
+            "fake_logits": (LOGITS, VECTOR | FEWER_PAIRS),
+        },
+    ),
+    "g_loss_pairing": (
+        losses.g_loss_pairing,
+        {
+            "real_logits": (LOGITS, VECTOR | FEWER_PAIRS),
+            "fake_logits": (LOGITS, VECTOR | FEWER_PAIRS),
+        },
+    ),
+    "g_loss_least_squares": (
+        losses.g_loss_least_squares,
+        {"fake_logits": (LOGITS, VECTOR)},
+    ),
+    "g_loss_wasserstein": (
+        losses.g_loss_wasserstein,
+        {"fake_logits": (LOGITS, VECTOR)},
+    ),
+    "input_gradient": (
+        losses.input_gradient,
+        {
+            "D": (D, DISCRIMINATOR | OF_ANOTHER_SIZE | ELSEWHERE),
+            "images": (IMAGES, SIZED),
+        },
+    ),
+    "gradient_penalty": (
+        losses.gradient_penalty,
+        {
+            "D": (D, DISCRIMINATOR | OF_ANOTHER_SIZE | ELSEWHERE),
+            "real": (IMAGES[:9], SIZED | FEWER_PAIRS),
+            "fake": (IMAGES[:9], SIZED | FEWER_PAIRS),
+            "generator": (torch.Generator(), A_GENERATOR),
+        },
+    ),
+    "r1_penalty": (
+        losses.r1_penalty,
+        {
+            "D": (D, DISCRIMINATOR | OF_ANOTHER_SIZE | ELSEWHERE),
+            "real": (IMAGES, SIZED),
+        },
+    ),
+    "r2_penalty": (
+        losses.r2_penalty,
+        {
+            "D": (D, DISCRIMINATOR | OF_ANOTHER_SIZE | ELSEWHERE),
+            "fake": (IMAGES, SIZED),
+        },
+    ),
+    "hidden_layers": (
+        models.hidden_layers,
+        {
+            "in_features": (2, COUNT | NONE),
+            "width": (4, COUNT | NONE),
+            "depth": (1, COUNT | NONE),
+        },
+    ),
+    "PointGenerator": (
+        models.PointGenerator,
+        {
+            "latent_dim": (2, COUNT | NONE),
+            "width": (4, COUNT | NONE),
+            "depth": (1, COUNT | NONE),
+        },
+    ),
+    "PointDiscriminator": (
+        models.PointDiscriminator,
+        {"width": (4, COUNT | NONE), "depth": (1, COUNT | NONE)},
+    ),
+    "D(points)": (lambda points: POINT_D(points), {"points": (SOME_POINTS, POINTS)}),
+    "sample_points": (
+        data.sample_points,
+        {
+            "modes": (data.RING, MODES),
+            "count": (4, COUNT | NONE),
+            "seed": (0, SEED),
+        },
+    ),
+    "mode_coverage": (
+        evaluation.mode_coverage,
+        {"points": (SOME_POINTS, POINTS | NO_NUMBERS), "modes": (data.RING, MODES)},
+    ),
+    "show_points": (
+        plots.show_points,
+        {
+            "points": (SOME_POINTS, POINTS),
+            "modes": (data.RING, MODES),
+            "ax": (None, AXES),
+        },
     ),
     "TrainConfig": (
         training.TrainConfig,
@@ -461,7 +602,21 @@ CALLS = {
             "D": (D, DISCRIMINATOR | OF_ANOTHER_SIZE | ELSEWHERE),
             "images": (IMAGES, SIZED | ON_A_BATCH),
             "config": (CONFIG, A_CONFIG),
+            "update": (training.classic_update, A_FUNCTION),
+            "rate": (training.constant_rate, A_FUNCTION),
         },
+    ),
+    "wasserstein_update": (
+        lambda **settings: _move(updates.wasserstein_update, **settings),
+        {"generator": (torch.Generator(), A_GENERATOR), "weight": (10.0, RATE)},
+    ),
+    "r1_update": (
+        lambda **settings: _move(updates.r1_update, **settings),
+        {"gamma": (1.0, RATE), "last_gamma": (0.1, RATE)},
+    ),
+    "pairing_update": (
+        lambda **settings: _move(updates.pairing_update, **settings),
+        {"gamma": (1.0, RATE), "last_gamma": (0.1, RATE)},
     ),
     "new_networks": (
         checkpoint.new_networks,
@@ -749,6 +904,7 @@ LEFT_OUT = {
     ("block", "normalize"): NO_WRONG_VALUE,
     ("batch_indices", "drop_last"): NO_WRONG_VALUE,
     ("show_images", "title"): NO_WRONG_VALUE,
+    ("show_points", "title"): NO_WRONG_VALUE,
     ("load_images", "offline"): NO_WRONG_VALUE,
     ("load_images", "root"): OWN_TEST,
     ("load_folder", "path"): OWN_TEST,
@@ -763,6 +919,13 @@ LEFT_OUT = {
     **{
         (step, "loss_function"): "a formula of the learner's"
         for step in ("d_step", "g_step")
+    },
+    **{
+        (name, argument): "given by train"
+        for name, update in (vars(updates) | vars(training)).items()
+        if name.endswith(("_update", "_rate"))
+        for argument, known in inspect.signature(update).parameters.items()
+        if known.kind is known.POSITIONAL_OR_KEYWORD
     },
     ("d_step", "opt_d"): "torch's own optimizers",
     ("g_step", "opt_g"): "torch's own optimizers",
@@ -779,6 +942,11 @@ def _diverged_judge():
     diverged = judge.Judge().requires_grad_(False)
     diverged.head.bias.fill_(torch.nan)
     return diverged
+
+
+def _move(update, **settings):
+    fake = models.PointGenerator(width=4, depth=1)(Z[:, :2])
+    return update(POINT_D, _adam(D), _adam(G), SOME_POINTS, fake, 0.0, **settings)
 
 
 def _adam(network):
@@ -891,6 +1059,7 @@ NOT_MENDED_BY_ONE_CALL = {  # for example, then there are too few images
     **dict.fromkeys(
         ["train", "load_or_train", "train_judge", "load_or_train_judge"], ("one image",)
     ),
+    "gradient_penalty": ("one image",),
     **dict.fromkeys(
         ["frechet_distance", "kernel_distance", "evaluate", "evaluate_samples"],
         ("one image",),
@@ -983,6 +1152,7 @@ COURSE = (
     models,
     losses,
     training,
+    updates,
     checkpoint,
     judge,
     evaluation,

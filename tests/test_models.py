@@ -11,13 +11,21 @@ from ganlib.models import (
     Discriminator,
     Generator,
     block,
+    hidden_layers,
     init_kaiming_,
     init_normal_,
     init_orthogonal_,
+    init_orthogonal_leaky_,
     init_xavier_,
 )
 
-INITIALIZERS = [init_normal_, init_xavier_, init_kaiming_, init_orthogonal_]
+INITIALIZERS = [
+    init_normal_,
+    init_xavier_,
+    init_kaiming_,
+    init_orthogonal_,
+    init_orthogonal_leaky_,
+]
 each_initializer = pytest.mark.parametrize(
     "init", INITIALIZERS, ids=lambda function: function.__name__
 )
@@ -182,6 +190,23 @@ def test_orthogonal_weights_are_orthonormal(shape):
     torch.testing.assert_close(
         short @ short.T, torch.eye(len(short)), atol=1e-5, rtol=0
     )
+
+
+def test_leaky_orthogonal_weights_are_orthonormal_times_the_gain():
+    weight = nn.Linear(30, 20).apply(init_orthogonal_leaky_).weight
+    expected = 2 / (1 + 0.2**2) * torch.eye(20)
+    torch.testing.assert_close(weight @ weight.T, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("init", "low", "high"),
+    [(init_orthogonal_leaky_, 0.8, 1.2), (init_orthogonal_, 0.0, 0.2)],
+)
+def test_signals_keep_their_size_only_with_the_gain(init, low, high):
+    """Through ten layers of LeakyReLU(0.2), from a standard normal."""
+    layers = nn.Sequential(*hidden_layers(64, 64, 10)).apply(init)
+    size = layers(torch.randn(4096, 64)).square().mean().sqrt()
+    assert low < size < high
 
 
 @each_initializer

@@ -1,0 +1,189 @@
+"""Five objectives on the ring and the grid: modes, quality, balance, seconds.
+
+Three seeds of each, ten of the two that are best on the grid. All share networks,
+learning rates and steps. Each result is stored as soon as it is there, and a run that
+is stopped goes on where it was: it trains only what results/toys.csv lacks. Two
+trainings run at a time, one thread each, so their seconds are those beside each other.
+
+    python benchmarks/toys.py          # about an hour on two cores
+    python benchmarks/toys.py --fresh  # forget what is stored
+"""
+
+from bench import save, show  # before torch: see there
+
+# isort: split
+import argparse
+import itertools
+import multiprocessing
+import statistics
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+
+from ganlib.data import GRID, RING, sample_points
+from ganlib.evaluation import mode_coverage
+from ganlib.latent import sample_images
+from ganlib.models import PointDiscriminator, PointGenerator, init_orthogonal_leaky_
+from ganlib.results import read_results
+from ganlib.training import TrainConfig, classic_update, train
+from ganlib.updates import (
+    cosine_rate,
+    hinge_update,
+    pairing_update,
+    r1_update,
+    wasserstein_update,
+)
+
+TOYS = {"ring": RING, "grid": GRID}
+STEPS = {"ring": 4000, "grid": 14_000}
+OBJECTIVES = ("classic", "hinge", "WGAN-GP", "R1", "RpGAN + R1 + R2")
+SEEDS, MORE_SEEDS = range(3), range(10)
+WIDTH, DEPTH = 64, 8  # of G and of D
+GAMMA = {"gamma": 1.0, "last_gamma": 0.05}
+
+
+def update_of(objective: str, seed: int) -> Callable:
+    """Return the function that moves both players once."""
+    mixing = torch.Generator().manual_seed(seed)
+    return {
+        "classic": classic_update,
+        "hinge": hinge_update,
+        "WGAN-GP": partial(wasserstein_update, generator=mixing),
+        "R1": partial(r1_update, **GAMMA),
+        "RpGAN + R1 + R2": partial(pairing_update, **GAMMA),
+    }[objective]
+
+
+def config_of(toy: str, seed: int) -> TrainConfig:
+    steps = STEPS[toy]
+    return TrainConfig(
+        steps=steps,
+        batch_size=256,
+        lr_g=2e-3,
+        lr_d=2e-3,
+        betas=(0.0, 0.99),
+        record_every=steps // 4,
+        seed=seed,
+    )
+
+
+def train_toy(job: tuple[str, str, int]) -> dict:
+    """Train one objective on one toy with one seed; return its row."""
+    toy, objective, seed = job
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    G = PointGenerator(width=WIDTH, depth=DEPTH).apply(init_orthogonal_leaky_)
+    D = PointDiscriminator(WIDTH, DEPTH).apply(init_orthogonal_leaky_)
+    points, config = sample_points(TOYS[toy], 100_000, seed=0), config_of(toy, seed)
+    try:
+        *_, last = train(
+            G, D, points, config, update_of(objective, seed), rate=cosine_rate
+        )
+    except FloatingPointError as error:  # the row says it, and the others go on
+        print(f"{toy}, {objective}, seed {seed}: {error}", flush=True)
+        return row(job, config.steps, 0, 0, 0.0, float("nan"))
+    found = mode_coverage(sample_images(last.averaged, 2500, seed=1234), TOYS[toy])
+    print(f"{toy}, {objective}, seed {seed}: {found}, {last.seconds:.0f} s", flush=True)
+    return row(job, config.steps, last.seconds, *found)
+
+
+def row(job: tuple, steps: int, seconds: float, *found: float) -> dict:
+    captured, high_quality, kl = found
+    return {
+        "toy": job[0],
+        "objective": job[1],
+        "seed": job[2],
+        "modes": captured,
+        "high_quality": round(high_quality, 4),
+        "kl": round(kl, 4),
+        "steps": steps,
+        "seconds": round(seconds),
+    }
+
+
+def stored() -> list[dict]:
+    """Return the rows of before, if they were made with the same steps."""
+    try:
+        rows = read_results("toys")
+    except FileNotFoundError:
+        return []
+    return [row for row in rows if row["steps"] == STEPS[row["toy"]]]
+
+
+def missing(rows: list[dict], objectives: Iterator[str], seeds: range) -> list[tuple]:
+    """Return the jobs that have no row yet, all toys and objectives seed by seed."""
+    done = {(row["toy"], row["objective"], row["seed"]) for row in rows}
+    jobs = [(toy, name, seed) for seed in seeds for name in objectives for toy in TOYS]
+    return [job for job in jobs if job not in done]
+
+
+def best_two(rows: list[dict]) -> list[str]:
+    """Return the objectives with the most modes on the grid, then the best quality.
+
+    Both are the medians of the first seeds.
+    """
+
+    def quality(name: str) -> tuple[float, float]:
+        mine = [
+            row
+            for row in rows
+            if row["toy"] == "grid"
+            and row["objective"] == name
+            and row["seed"] in SEEDS
+        ]
+        return tuple(
+            statistics.median(row[what] for row in mine)
+            for what in ("modes", "high_quality")
+        )
+
+    return sorted(OBJECTIVES, key=quality)[-2:]
+
+
+def order(row: dict) -> tuple:
+    return (
+        -list(TOYS).index(row["toy"]),
+        OBJECTIVES.index(row["objective"]),
+        row["seed"],
+    )
+
+
+def means(rows: list[dict]) -> list[dict]:
+    """Return a row for each toy and objective, with means as published tables have."""
+    table = []
+    for toy, name in itertools.product(TOYS, OBJECTIVES):
+        mine = [r for r in rows if (r["toy"], r["objective"]) == (toy, name)]
+        if mine:
+            modes, quality, seconds = (
+                [r[what] for r in mine] for what in ("modes", "high_quality", "seconds")
+            )
+            table.append(
+                {
+                    "toy": toy,
+                    "objective": name,
+                    "seeds": len(mine),
+                    "modes": round(statistics.mean(modes), 1),
+                    "fewest": min(modes),
+                    "high quality": f"{statistics.mean(quality):.1%}",
+                    "worst": f"{min(quality):.1%}",
+                    "seconds": statistics.median(seconds),
+                }
+            )
+    return table
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fresh", action="store_true")
+    rows = [] if parser.parse_args().fresh else stored()
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        for choose, seeds in ((lambda _: OBJECTIVES, SEEDS), (best_two, MORE_SEEDS)):
+            jobs = missing(rows, choose(rows), seeds)
+            for found in pool.imap_unordered(train_toy, jobs, chunksize=1):
+                rows.append(found)
+                save("toys", sorted(rows, key=order))
+    show("Toy sets: means over seeds", means(rows))
+
+
+if __name__ == "__main__":
+    main()
