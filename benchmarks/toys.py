@@ -36,11 +36,11 @@ from ganlib.updates import (
 )
 
 TOYS = {"ring": RING, "grid": GRID}
-STEPS = {"ring": 4000, "grid": 14_000}
+STEPS = {"ring": 3000, "grid": 12_000}
 OBJECTIVES = ("classic", "hinge", "WGAN-GP", "R1", "RpGAN + R1 + R2")
 SEEDS, MORE_SEEDS = range(3), range(10)
 WIDTH, DEPTH = 64, 8  # of G and of D
-GAMMA = {"gamma": 1.0, "last_gamma": 0.05}
+GAMMA = {"gamma": 0.3, "last_gamma": 0.005}  # of R1 and R2
 
 
 def update_of(objective: str, seed: int) -> Callable:

@@ -83,6 +83,20 @@ def wasserstein_update(
     return verdict, g_step(D, opt_g, fake, g_loss_wasserstein)
 
 
+def weight_at(progress: float, first: float, last: float | None = None) -> float:
+    """Return the weight of a penalty at this share of the steps.
+
+    first · (last / first)^progress goes from ``first`` to ``last`` by the same factor
+    every step; without ``last`` it stays.
+
+    Raises ValueError for weights of 0 or below. Taught in notebook 08.
+    """
+    last = first if last is None else last
+    check_positive(first, "gamma", 1.0)
+    check_positive(last, "last_gamma", 0.1)
+    return first * (last / first) ** progress
+
+
 def r1_update(
     D: nn.Module,
     opt_d: Optimizer,
@@ -96,11 +110,11 @@ def r1_update(
 ) -> Moved:
     """Move both players with the classic losses and R₁ at weight ``gamma``.
 
-    With ``last_gamma`` the weight goes there on the way, by the same factor every step.
+    The weight goes to ``last_gamma`` on the way, as ``weight_at`` says.
 
     Raises ValueError for a gamma of 0 or below. Taught in notebook 08.
     """
-    weight = _on_the_way(gamma, last_gamma, progress)
+    weight = weight_at(progress, gamma, last_gamma)
 
     def d_objective(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return d_loss(real_logits, fake_logits) + weight * r1_penalty(D, real)
@@ -121,11 +135,11 @@ def pairing_update(
 ) -> Moved:
     """Move both players as R3GAN does: pairs, and R₁ + R₂ at weight ``gamma``.
 
-    With ``last_gamma`` the weight goes there on the way, by the same factor every step.
+    The weight goes to ``last_gamma`` on the way, as ``weight_at`` says.
 
     Raises ValueError for a gamma of 0 or below. Taught in notebook 08.
     """
-    weight = _on_the_way(gamma, last_gamma, progress)
+    weight = weight_at(progress, gamma, last_gamma)
 
     def d_objective(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         penalty = r1_penalty(D, real) + r2_penalty(D, fake)
@@ -141,11 +155,3 @@ def pairing_update(
 def cosine_rate(progress: float) -> float:
     """Return the factor on the learning rates: half a cosine, from 1 to 0."""
     return (1 + math.cos(math.pi * progress)) / 2
-
-
-def _on_the_way(gamma: float, last_gamma: float | None, progress: float) -> float:
-    """Return gamma at the start, last_gamma at the end, between them by one factor."""
-    last_gamma = gamma if last_gamma is None else last_gamma
-    check_positive(gamma, "gamma", 1.0)
-    check_positive(last_gamma, "last_gamma", 0.1)
-    return gamma * (last_gamma / gamma) ** progress

@@ -923,7 +923,7 @@ LEFT_OUT = {
     **{
         (name, argument): "given by train"
         for name, update in (vars(updates) | vars(training)).items()
-        if name.endswith(("_update", "_rate"))
+        if name.endswith(("_update", "_rate", "_at"))
         for argument, known in inspect.signature(update).parameters.items()
         if known.kind is known.POSITIONAL_OR_KEYWORD
     },
