@@ -112,10 +112,11 @@ def stored() -> list[dict]:
 
 
 def missing(rows: list[dict], objectives: Iterator[str], seeds: range) -> list[tuple]:
-    """Return the jobs that have no row yet, all toys and objectives seed by seed."""
+    """Return the jobs that have no row yet, the grid first, seed by seed."""
     done = {(row["toy"], row["objective"], row["seed"]) for row in rows}
-    jobs = [(toy, name, seed) for seed in seeds for name in objectives for toy in TOYS]
-    return [job for job in jobs if job not in done]
+    jobs = itertools.product(reversed(TOYS), seeds, objectives)
+    every = [(toy, objective, seed) for toy, seed, objective in jobs]
+    return [job for job in every if job not in done]
 
 
 def best_two(rows: list[dict]) -> list[str]:
