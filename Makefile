@@ -78,7 +78,7 @@ site: setup ## build the course as web pages into build/site; trains the generat
 	$(PY) site/build.py build/site
 
 # One after another: two trainings at once would measure each other.
-bench: setup ## measure speed, quality over time and costs into benchmarks/results; two hours, alone
+bench: setup ## measure speed, quality over time and costs into benchmarks/results; three hours, alone
 	$(PY) benchmarks/throughput.py
 	$(PY) benchmarks/threads.py
 	$(PY) benchmarks/recipe_ladder.py
@@ -87,6 +87,8 @@ bench: setup ## measure speed, quality over time and costs into benchmarks/resul
 	$(PY) benchmarks/evaluation.py
 	$(PY) benchmarks/latency.py
 	$(PY) benchmarks/paper.py --epochs 60
+	$(PY) benchmarks/toys.py --fresh
+	$(PY) benchmarks/digit_objectives.py
 	$(PY) benchmarks/summary.py
 
 lint: setup ## check style and format of the code, notebooks included

@@ -3,7 +3,9 @@
 Three seeds of each, ten of the two that are best on the grid. All share networks,
 learning rates and steps. Each result is stored as soon as it is there, and a run that
 is stopped goes on where it was: it trains only what results/toys.csv lacks. Two
-trainings run at a time, one thread each, so their seconds are those beside each other.
+trainings run at a time, one thread each. Their seconds are not those of the clock,
+which depend on what else the machine does: the script first times steps of all
+objectives in turn, on one thread, and multiplies the median by the number of steps.
 
     python benchmarks/toys.py          # about an hour on two cores
     python benchmarks/toys.py --fresh  # forget what is stored
@@ -16,6 +18,7 @@ import argparse
 import itertools
 import multiprocessing
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -68,13 +71,33 @@ def config_of(toy: str, seed: int) -> TrainConfig:
     )
 
 
+def networks(seed: int) -> tuple[PointGenerator, PointDiscriminator]:
+    torch.manual_seed(seed)
+    G = PointGenerator(width=WIDTH, depth=DEPTH).apply(init_orthogonal_leaky_)
+    return G, PointDiscriminator(WIDTH, DEPTH).apply(init_orthogonal_leaky_)
+
+
+def step_ms(rounds: int = 100) -> dict[str, float]:
+    """Return the median milliseconds of one update of both players, by objective."""
+    torch.set_num_threads(1)
+    G, D = networks(0)
+    opt_g, opt_d = (torch.optim.Adam(n.parameters(), fused=True) for n in (G, D))
+    real = sample_points(GRID, 256, seed=0)
+    updates = {name: update_of(name, 0) for name in OBJECTIVES}
+    times = {name: [] for name in OBJECTIVES}
+    for _ in range(rounds):
+        for name, update in updates.items():
+            started = time.perf_counter()
+            update(D, opt_d, opt_g, real, G(torch.randn(256, 2)), 0.0)
+            times[name].append(1000 * (time.perf_counter() - started))
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
 def train_toy(job: tuple[str, str, int]) -> dict:
     """Train one objective on one toy with one seed; return its row."""
     toy, objective, seed = job
     torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    G = PointGenerator(width=WIDTH, depth=DEPTH).apply(init_orthogonal_leaky_)
-    D = PointDiscriminator(WIDTH, DEPTH).apply(init_orthogonal_leaky_)
+    G, D = networks(seed)
     points, config = sample_points(TOYS[toy], 100_000, seed=0), config_of(toy, seed)
     try:
         *_, last = train(
@@ -82,14 +105,13 @@ def train_toy(job: tuple[str, str, int]) -> dict:
         )
     except FloatingPointError as error:  # the row says it, and the others go on
         print(f"{toy}, {objective}, seed {seed}: {error}", flush=True)
-        return row(job, config.steps, 0, 0, 0.0, float("nan"))
+        return row(job, 0, 0.0, float("nan"))
     found = mode_coverage(sample_images(last.averaged, 2500, seed=1234), TOYS[toy])
-    print(f"{toy}, {objective}, seed {seed}: {found}, {last.seconds:.0f} s", flush=True)
-    return row(job, config.steps, last.seconds, *found)
+    print(f"{toy}, {objective}, seed {seed}: {found}", flush=True)
+    return row(job, *found)
 
 
-def row(job: tuple, steps: int, seconds: float, *found: float) -> dict:
-    captured, high_quality, kl = found
+def row(job: tuple, captured: int, high_quality: float, kl: float) -> dict:
     return {
         "toy": job[0],
         "objective": job[1],
@@ -97,8 +119,8 @@ def row(job: tuple, steps: int, seconds: float, *found: float) -> dict:
         "modes": captured,
         "high_quality": round(high_quality, 4),
         "kl": round(kl, 4),
-        "steps": steps,
-        "seconds": round(seconds),
+        "steps": STEPS[job[0]],
+        "seconds": 0,  # known when the steps have been timed
     }
 
 
@@ -177,12 +199,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fresh", action="store_true")
     rows = [] if parser.parse_args().fresh else stored()
+    ms = step_ms()
+
+    def store() -> None:
+        for row in rows:
+            row["seconds"] = round(row["steps"] * ms[row["objective"]] / 1000)
+        save("toys", sorted(rows, key=order))
+
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         for choose, seeds in ((lambda _: OBJECTIVES, SEEDS), (best_two, MORE_SEEDS)):
             jobs = missing(rows, choose(rows), seeds)
             for found in pool.imap_unordered(train_toy, jobs, chunksize=1):
                 rows.append(found)
-                save("toys", sorted(rows, key=order))
+                store()
+    store()
     show("Toy sets: means over seeds", means(rows))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import ganlib.evaluation
-from ganlib.judge import Judge
+from ganlib.judge import Judge, judge_features
 from ganlib.models import Discriminator, Generator
 from ganlib.training import TrainConfig
 
@@ -22,6 +22,7 @@ SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import bench  # noqa: E402, from the folder above
+import digit_objectives  # noqa: E402
 import evaluation  # noqa: E402
 import latency  # noqa: E402
 import paper  # noqa: E402
@@ -31,6 +32,7 @@ import summary  # noqa: E402
 import textbook  # noqa: E402
 import threads  # noqa: E402
 import time_to_quality  # noqa: E402
+import toys  # noqa: E402
 
 # --- the yardstick
 
@@ -333,3 +335,106 @@ def test_make_bench_runs_every_script_but_the_search():
     helpers = {"bench", "textbook", "recipe_search"}
     for path in SCRIPTS:
         assert (f"benchmarks/{path.name}" in plan) == (path.stem not in helpers), path
+
+
+# --- objectives
+
+
+@pytest.fixture
+def short_toys(monkeypatch):
+    monkeypatch.setattr(toys, "STEPS", {"ring": 4, "grid": 4})
+
+
+@pytest.mark.parametrize("objective", toys.OBJECTIVES)
+def test_every_objective_trains_on_a_toy(short_toys, objective):
+    row = toys.train_toy(("ring", objective, 0))
+    assert (row["toy"], row["objective"], row["seed"]) == ("ring", objective, 0)
+    assert 0 <= row["modes"] <= 8
+    assert 0 <= row["high_quality"] <= 1
+    assert row["steps"] == 4
+
+
+def test_all_objectives_share_the_settings_and_differ_in_the_update():
+    updates = [toys.update_of(name, 0) for name in toys.OBJECTIVES]
+    functions = {getattr(update, "func", update) for update in updates}
+    assert len(functions) == len(toys.OBJECTIVES) == 5
+    weights = [toys.networks(7)[0].net[0].weight for _ in range(2)]
+    assert torch.equal(*weights)
+
+
+def test_training_that_diverges_becomes_a_row(short_toys, monkeypatch):
+    def explode(*_, **__):
+        raise FloatingPointError("a loss became NaN")
+        yield
+
+    monkeypatch.setattr(toys, "train", explode)
+    row = toys.train_toy(("grid", "hinge", 2))
+    assert (row["modes"], row["high_quality"]) == (0, 0)
+
+
+def test_toys_go_on_where_they_were_stopped():
+    rows = [toys.row(("grid", "R1", 0), 25, 0.9, 0.0)]
+    jobs = toys.missing(rows, ("classic", "R1"), range(2))
+    assert ("grid", "R1", 0) not in jobs
+    assert len(jobs) == 7
+    assert jobs[0] == ("grid", "classic", 0)
+    assert toys.missing(rows, ("R1",), range(1)) == [("ring", "R1", 0)]
+
+
+def test_toys_of_other_steps_are_trained_again(monkeypatch):
+    monkeypatch.setattr(
+        toys, "read_results", lambda _: [{"toy": "grid", "steps": 5, "seed": 0}]
+    )
+    assert toys.stored() == []
+
+
+def test_best_two_have_the_most_modes_then_the_best_quality():
+    found = {
+        "classic": (9, 0.99),
+        "hinge": (25, 0.4),
+        "WGAN-GP": (24, 0.9),
+        "R1": (25, 0.8),
+        "RpGAN + R1 + R2": (25, 0.7),
+    }
+    rows = [
+        toys.row((toy, name, seed), *numbers, 0.0)
+        for name, numbers in found.items()
+        for seed in range(3)
+        for toy in toys.TOYS
+    ]
+    assert set(toys.best_two(rows)) == {"R1", "RpGAN + R1 + R2"}
+
+
+def test_means_of_the_toys_are_those_of_their_rows():
+    rows = [toys.row(("grid", "R1", s), 20 + s, 0.9 + s / 100, 0.0) for s in range(3)]
+    (row,) = toys.means(rows)
+    assert (row["seeds"], row["modes"], row["fewest"]) == (3, 21, 20)
+    assert (row["high quality"], row["worst"]) == ("91.0%", "90.0%")
+
+
+def test_steps_of_every_objective_are_timed():
+    assert set(toys.step_ms(rounds=2)) == set(toys.OBJECTIVES)
+    assert min(digit_objectives.step_ms(rounds=2).values()) > 0
+
+
+def test_costlier_objective_gets_fewer_steps_for_the_same_seconds():
+    jobs = digit_objectives.jobs({False: 10.0, True: 25.0})
+    seconds = {ms * config.steps for _, config, ms in jobs}
+    assert seconds == {10.0 * TrainConfig().steps}
+    assert [gamma for gamma, _, _ in jobs].count(None) == 3
+    for gamma, config, _ in jobs:
+        assert config == recipe_search.replace(
+            TrainConfig(), seed=config.seed, steps=2000 if gamma else 5000
+        )
+
+
+def test_digits_are_judged_by_the_numbers_of_the_course(judge, unseen, monkeypatch):
+    names = ("_images", "_test", "_judge", "_features")
+    values = (unseen.images, unseen.images, judge, judge_features(judge, unseen.images))
+    for name, value in zip(names, values, strict=True):
+        monkeypatch.setattr(digit_objectives, name, value, raising=False)
+    config = TrainConfig(steps=2, batch_size=8)
+    row = digit_objectives.train_digits((1.0, config, 500.0))
+    assert (row["objective"], row["seconds"]) == ("pairs, R1, R2", 1)
+    assert row["frechet"] > 0
+    assert 0 <= row["precision"] <= 1
