@@ -10,7 +10,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from ganlib import __version__
-from ganlib.checks import check_images, check_network, check_path, wrong
+from ganlib.arguments import check_path, wrong
+from ganlib.checks import check_images, check_network
 from ganlib.models import Discriminator, Generator, init_orthogonal_
 from ganlib.storage import (
     cache_folder,

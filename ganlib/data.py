@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from tqdm.auto import tqdm
 
-from ganlib.checks import (
+from ganlib.arguments import (
     check_count,
     check_generator,
     check_modes,

@@ -8,16 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ganlib.arguments import check_count, check_modes, wrong
 from ganlib.checks import (
-    check_count,
     check_enough,
     check_features,
     check_image_sets,
-    check_modes,
     check_network,
     check_points,
     check_shares,
-    wrong,
 )
 from ganlib.data import Modes
 from ganlib.judge import Judge, judge_features, judge_verdicts

@@ -9,7 +9,8 @@ import torch
 from ipywidgets import HTML, Button, HBox, VBox
 from torch import Tensor
 
-from ganlib.checks import check_images, check_noise, wrong
+from ganlib.arguments import wrong
+from ganlib.checks import check_images, check_noise
 from ganlib.judge import judge_verdicts
 from ganlib.latent import draw, find_noise, sample_noise
 from ganlib.panels import (

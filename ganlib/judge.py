@@ -12,14 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ganlib import __version__
-from ganlib.checks import (
-    check_count,
-    check_images,
-    check_network,
-    check_path,
-    check_range,
-    wrong,
-)
+from ganlib.arguments import check_count, check_path, wrong
+from ganlib.checks import check_images, check_network, check_range
 from ganlib.data import batch_indices
 from ganlib.storage import (
     cache_folder,

@@ -5,14 +5,13 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ganlib.arguments import check_count, wrong
 from ganlib.checks import (
-    check_count,
     check_images,
     check_network,
     check_noise,
     check_range,
     check_walk,
-    wrong,
 )
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)  # those that have weights

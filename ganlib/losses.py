@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
+from ganlib.arguments import check_generator
 from ganlib.checks import (
-    check_generator,
     check_images,
     check_network,
     check_pairs,

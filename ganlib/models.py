@@ -5,13 +5,8 @@ import math
 
 from torch import Tensor, nn
 
-from ganlib.checks import (
-    check_count,
-    check_images,
-    check_layer,
-    check_noise,
-    check_sizes,
-)
+from ganlib.arguments import check_count, check_layer, check_sizes
+from ganlib.checks import check_images, check_noise
 
 
 def block(in_features: int, out_features: int, normalize: bool = True) -> list:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganlib.checks import check_features, check_image_sets, check_positive, wrong
+from ganlib.arguments import check_positive, wrong
+from ganlib.checks import check_features, check_image_sets
 
 ROOT_TWO_PI = math.sqrt(2 * math.pi)
 

@@ -17,16 +17,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from ganlib.checks import (
+from ganlib.arguments import (
     check_count,
-    check_images,
     check_modes,
     check_path,
-    check_points,
     check_positive,
-    check_range,
     wrong,
 )
+from ganlib.checks import check_images, check_points, check_range
 from ganlib.data import Modes
 from ganlib.records import Record
 

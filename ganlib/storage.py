@@ -9,7 +9,7 @@ import pooch
 import torch
 from torch import Tensor, nn
 
-from ganlib.checks import wrong
+from ganlib.arguments import wrong
 
 
 def cache_folder(kind: str) -> Path:

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ganlib.checks import (
+from ganlib.arguments import (
     check_count,
     check_function,
+    check_positive,
+    check_share,
+    wrong,
+)
+from ganlib.checks import (
     check_graph,
     check_images,
     check_network,
-    check_positive,
     check_range,
-    check_share,
-    wrong,
 )
 from ganlib.data import batch_indices
 from ganlib.losses import d_loss, g_loss_non_saturating

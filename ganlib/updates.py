@@ -10,14 +10,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ganlib.checks import check_positive
+from ganlib.arguments import check_positive
 from ganlib.losses import (
     d_loss,
     d_loss_hinge,
-    d_loss_least_squares,
     d_loss_pairing,
     d_loss_wasserstein,
-    g_loss_least_squares,
     g_loss_pairing,
     g_loss_wasserstein,
     gradient_penalty,
@@ -26,30 +24,12 @@ from ganlib.losses import (
 )
 from ganlib.training import d_step, g_step
 
-Optimizer = torch.optim.Optimizer
+Opt = torch.optim.Optimizer
 Moved = tuple[tuple[Tensor, Tensor, Tensor], Tensor]  # of d_step, of g_step
 
 
-def least_squares_update(
-    D: nn.Module,
-    opt_d: Optimizer,
-    opt_g: Optimizer,
-    real: Tensor,
-    fake: Tensor,
-    progress: float,
-) -> Moved:
-    """Move both players with the losses of LSGAN. Taught in notebook 08."""
-    verdict = d_step(D, opt_d, real, fake, d_loss_least_squares)
-    return verdict, g_step(D, opt_g, fake, g_loss_least_squares)
-
-
 def hinge_update(
-    D: nn.Module,
-    opt_d: Optimizer,
-    opt_g: Optimizer,
-    real: Tensor,
-    fake: Tensor,
-    progress: float,
+    D: nn.Module, opt_d: Opt, opt_g: Opt, real: Tensor, fake: Tensor, progress: float
 ) -> Moved:
     """Move both players with the hinge loss. Taught in notebook 08."""
     verdict = d_step(D, opt_d, real, fake, d_loss_hinge)
@@ -58,8 +38,8 @@ def hinge_update(
 
 def wasserstein_update(
     D: nn.Module,
-    opt_d: Optimizer,
-    opt_g: Optimizer,
+    opt_d: Opt,
+    opt_g: Opt,
     real: Tensor,
     fake: Tensor,
     progress: float,
@@ -99,8 +79,8 @@ def weight_at(progress: float, first: float, last: float | None = None) -> float
 
 def r1_update(
     D: nn.Module,
-    opt_d: Optimizer,
-    opt_g: Optimizer,
+    opt_d: Opt,
+    opt_g: Opt,
     real: Tensor,
     fake: Tensor,
     progress: float,
@@ -124,8 +104,8 @@ def r1_update(
 
 def pairing_update(
     D: nn.Module,
-    opt_d: Optimizer,
-    opt_g: Optimizer,
+    opt_d: Opt,
+    opt_g: Opt,
     real: Tensor,
     fake: Tensor,
     progress: float,

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from ganlib.arguments import check_count, wrong
 from ganlib.checks import (
-    check_count,
     check_images,
     check_network,
     check_range,
     check_vectors,
-    wrong,
 )
 from ganlib.explorer import LatentExplorer
 from ganlib.latent import principal_directions

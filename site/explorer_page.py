@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ganlib.checks import check_network, check_path, wrong
+from ganlib.arguments import check_path, wrong
+from ganlib.checks import check_network
 from ganlib.latent import draw, principal_directions, sample_noise
 from ganlib.storage import write_atomically
 

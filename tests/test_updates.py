@@ -16,7 +16,6 @@ from ganlib.training import TrainConfig, classic_update, constant_rate, train
 from ganlib.updates import (
     cosine_rate,
     hinge_update,
-    least_squares_update,
     pairing_update,
     r1_update,
     wasserstein_update,
@@ -29,7 +28,6 @@ def mixing():
 
 UPDATES = {
     "classic": classic_update,
-    "least squares": least_squares_update,
     "hinge": hinge_update,
     "wasserstein": partial(wasserstein_update, generator=mixing(), weight=3.0),
     "r1": partial(r1_update, gamma=0.7),
@@ -55,10 +53,6 @@ def objectives(name, D, real, fake):
     zero = torch.zeros(())
     return {
         "classic": (classic, -p_fake.log().mean()),
-        "least squares": (
-            ((r - 1) ** 2).mean() / 2 + (f**2).mean() / 2,
-            ((f - 1) ** 2).mean() / 2,
-        ),
         "hinge": (
             torch.maximum(zero, 1 - r).mean() + torch.maximum(zero, 1 + f).mean(),
             -f.mean(),
