@@ -1,9 +1,9 @@
 """Five objectives on the ring and the grid: modes, quality, balance, seconds.
 
-Three seeds of each, and ten on the grid of the two that are best there. All share
-networks, learning rates and steps. Each result is stored as soon as it is there, and a
-run that is stopped goes on where it was: it trains only what results/toys.csv lacks.
-Two trainings run at a time, one thread each. Their seconds are not those of the clock,
+Three seeds of each, ten of the two that are best on the grid. All share networks,
+learning rates and steps. Each result is stored as soon as it is there, and a run that
+is stopped goes on where it was: it trains only what results/toys.csv lacks. Two
+trainings run at a time, one thread each. Their seconds are not those of the clock,
 which depend on what else the machine does: the script first times steps of all
 objectives in turn, on one thread, and multiplies the median by the number of steps.
 
@@ -133,12 +133,10 @@ def stored() -> list[dict]:
     return [row for row in rows if row["steps"] == STEPS[row["toy"]]]
 
 
-def missing(
-    rows: list[dict], toys: Iterable[str], objectives: Iterable[str], seeds: range
-) -> list[tuple]:
-    """Return the jobs that have no row yet, seed by seed."""
+def missing(rows: list[dict], objectives: Iterable[str], seeds: range) -> list[tuple]:
+    """Return the jobs that have no row yet, the grid first, seed by seed."""
     done = {(row["toy"], row["objective"], row["seed"]) for row in rows}
-    jobs = itertools.product(toys, seeds, objectives)
+    jobs = itertools.product(reversed(TOYS), seeds, objectives)
     every = [(toy, objective, seed) for toy, seed, objective in jobs]
     return [job for job in every if job not in done]
 
@@ -209,14 +207,11 @@ def main():
         save("toys", sorted(rows, key=order))
 
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        jobs = missing(rows, TOYS, OBJECTIVES, SEEDS)
-        for found in pool.imap_unordered(train_toy, jobs, chunksize=1):
-            rows.append(found)
-            store()
-        jobs = missing(rows, ["grid"], best_two(rows), MORE_SEEDS)
-        for found in pool.imap_unordered(train_toy, jobs, chunksize=1):
-            rows.append(found)
-            store()
+        for choose, seeds in ((lambda _: OBJECTIVES, SEEDS), (best_two, MORE_SEEDS)):
+            jobs = missing(rows, choose(rows), seeds)
+            for found in pool.imap_unordered(train_toy, jobs, chunksize=1):
+                rows.append(found)
+                store()
     store()
     show("Toy sets: means over seeds", means(rows))
 

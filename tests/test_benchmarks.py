@@ -374,10 +374,11 @@ def test_training_that_diverges_becomes_a_row(short_toys, monkeypatch):
 
 def test_toys_go_on_where_they_were_stopped():
     rows = [toys.row(("grid", "R1", 0), 25, 0.9, 0.0)]
-    jobs = toys.missing(rows, toys.TOYS, ("classic", "R1"), range(2))
+    jobs = toys.missing(rows, ("classic", "R1"), range(2))
     assert ("grid", "R1", 0) not in jobs
     assert len(jobs) == 7
-    assert toys.missing(rows, ["grid"], ("R1",), range(2)) == [("grid", "R1", 1)]
+    assert jobs[0] == ("grid", "classic", 0)
+    assert toys.missing(rows, ("R1",), range(1)) == [("ring", "R1", 0)]
 
 
 def test_toys_of_other_steps_are_trained_again(monkeypatch):
