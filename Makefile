@@ -88,7 +88,7 @@ bench: setup ## measure speed, quality over time and costs into benchmarks/resul
 	$(PY) benchmarks/latency.py
 	$(PY) benchmarks/paper.py --epochs 60
 	$(PY) benchmarks/toys.py --fresh
-	$(PY) benchmarks/digit_objectives.py
+	$(PY) benchmarks/digit_objectives.py --fresh
 	$(PY) benchmarks/summary.py
 
 lint: setup ## check style and format of the code, notebooks included

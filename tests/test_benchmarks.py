@@ -420,16 +420,24 @@ def test_steps_of_every_objective_are_timed(script):
 
 
 def test_costlier_objective_gets_fewer_steps_for_the_same_seconds():
-    ms = dict.fromkeys(digit_objectives.UPDATES, 25.0) | {"classic": 10.0}
-    jobs = digit_objectives.jobs(ms)
-    assert {seconds for _, _, seconds in jobs} == {50.0}
-    names = [name for name, _, _ in jobs]
-    assert all(names.count(name) == 3 for name in digit_objectives.OBJECTIVES)
+    ms = {"classic": 10.0, "R1": 25.0, "RpGAN + R1 + R2": 50.0}
+    jobs = digit_objectives.jobs(ms, [])
+    assert {seconds for _, _, seconds in jobs} == {50}
+    assert len(jobs) == 9
     for name, config, _ in jobs:
-        steps = 5000 if name == "classic" else 2000
+        steps = {"classic": 5000, "R1": 2000, "RpGAN + R1 + R2": 1000}[name]
         assert config == recipe_search.replace(
             TrainConfig(), seed=config.seed, steps=steps
         )
+
+
+def test_digits_go_on_where_they_were_stopped():
+    ms = {"classic": 10.0, "R1": 25.0, "RpGAN + R1 + R2": 50.0}
+    row = {"objective": "R1", "seed": 0, "steps": 77, "seconds": 9}
+    jobs = digit_objectives.jobs(ms, [row])
+    assert len(jobs) == 8
+    again = [(c.steps, seconds) for name, c, seconds in jobs if name == "R1"]
+    assert again == [(77, 9)] * 2
 
 
 def test_digits_are_judged_by_the_numbers_of_the_course(judge, unseen, monkeypatch):
@@ -438,7 +446,7 @@ def test_digits_are_judged_by_the_numbers_of_the_course(judge, unseen, monkeypat
     for name, value in zip(names, values, strict=True):
         monkeypatch.setattr(digit_objectives, name, value, raising=False)
     config = TrainConfig(steps=2, batch_size=8)
-    row = digit_objectives.train_digits(("R1", config, 1.2))
+    row = digit_objectives.train_digits(("R1", config, 1))
     assert (row["objective"], row["seconds"]) == ("R1", 1)
     assert row["frechet"] > 0
     assert 0 <= row["precision"] <= 1
