@@ -6,7 +6,7 @@ many fewer steps as its steps take longer. Three seeds of each, two trainings at
 one thread each. Each result is stored as soon as it is there; a run that is stopped
 goes on where it was, with the same numbers of steps.
 
-    python benchmarks/digit_objectives.py          # about 8 minutes on two cores
+    python benchmarks/digit_objectives.py          # about 12 minutes on two cores
     python benchmarks/digit_objectives.py --fresh  # forget what is stored
 """
 

@@ -31,7 +31,7 @@ Moved = tuple[tuple[Tensor, Tensor, Tensor], Tensor]  # of d_step, of g_step
 def hinge_update(
     D: nn.Module, opt_d: Opt, opt_g: Opt, real: Tensor, fake: Tensor, progress: float
 ) -> Moved:
-    """Move both players with the hinge loss. Taught in notebook 08."""
+    """Move both players with the hinge loss, which notebook 08 teaches."""
     verdict = d_step(D, opt_d, real, fake, d_loss_hinge)
     return verdict, g_step(D, opt_g, fake, g_loss_wasserstein)
 
