@@ -80,13 +80,15 @@ def judge_costs(images, labels, test):
     """Return rows: seconds to train the judge, and to judge 10,000 images."""
     started = time.perf_counter()
     judge = train_judge(images, labels)
-    trained = time.perf_counter()
+    trained = time.perf_counter() - started
+    frechet_distance(judge, test, images[: len(test)])  # imports torchmetrics
+    started = time.perf_counter()
     frechet_distance(judge, test, images[: len(test)])
-    done = time.perf_counter()
+    judged = time.perf_counter() - started
     return [
-        ("train the judge", f"{trained - started:.1f} s"),
+        ("train the judge", f"{trained:.1f} s"),
         ("the judge is right on", f"{judge.accuracy:.1%} of images it never saw"),
-        ("one Fréchet distance, 10,000 images each", f"{done - trained:.1f} s"),
+        ("one Fréchet distance, 10,000 images each", f"{judged:.1f} s"),
     ]
 
 

@@ -3,9 +3,12 @@
 import dataclasses
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from ganlib import checkpoint, storage
@@ -406,3 +409,18 @@ def test_images_that_do_not_fit_are_refused(cache, tiny_images):
         load_or_train(TINY, tiny_images.double())
     with pytest.raises(ValueError, match=r"looks like \[0, 1\]"):
         load_or_train(TINY, (tiny_images + 1) / 2)
+
+
+def test_the_snippet_in_contributing_draws_the_picture(tmp_path, monkeypatch, digits):
+    root = Path(__file__).parents[1]
+    text = (root / "CONTRIBUTING.md").read_text("utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.setenv("GANLIB_CACHE", str(tmp_path / "cache"))
+    config = TrainConfig()
+    save_networks(*new_networks(config), networks_path(config, digits.images))
+    monkeypatch.setattr("ganlib.data.load_images", lambda name: digits)
+    (tmp_path / "notebooks" / "images").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    exec(snippet, {})
+    picture = Path("notebooks", "images", "generated_digits.png")
+    assert Image.open(picture).size == Image.open(root / picture).size
