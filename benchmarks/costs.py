@@ -1,6 +1,6 @@
 """What things cost: importing, checking, judging, and each notebook.
 
-python benchmarks/costs.py             # about 7 minutes; nothing else should run
+python benchmarks/costs.py             # about 16 minutes; nothing else should run
 """
 
 from bench import FOLDER, save, show  # before torch: see there
