@@ -1,167 +1,163 @@
-"""Networks on disk: saved whole or not at all, and checked when they come back."""
+"""Networks and judges on disk: saved whole or not at all, checked when loaded."""
 
 import hashlib
 import json
-from dataclasses import asdict
+import os
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pooch
 import torch
-from safetensors.torch import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from ganlib import __version__
-from ganlib.arguments import check_path, wrong
-from ganlib.checks import check_images, check_network
-from ganlib.models import Discriminator, Generator, init_orthogonal_
-from ganlib.storage import (
-    cache_folder,
-    check_weights,
-    tensor_bytes,
-    write_atomically,
-)
-from ganlib.training import TrainConfig, check_config, train
+from ganlib.checks import wrong
+from ganlib.data import fingerprint
+from ganlib.judge import Judge, train_judge
+from ganlib.models import Discriminator, Generator, new_networks
+from ganlib.training import TrainConfig, train
+
+# What decides how networks turn out: when one of these changes, they are trained again.
+CODE = ("data", "judge", "latent", "losses", "models", "steps", "training")
+
+Pair = tuple[Generator, Discriminator]
 
 
 def save_networks(G: Generator, D: Discriminator, path: str | Path) -> None:
-    """Write both networks to ``path`` (.safetensors) and their sizes to a .json.
+    """Write both networks to ``path`` (.safetensors), with their sizes and a checksum.
 
-    Both files are moved in place when they are complete; the second holds the SHA-256
-    of the first. The tensors are called "G.net.0.weight" and so on.
+    The file is moved in place when it is complete. The tensors are called
+    "G.net.0.weight" and so on. Networks from ``torch.compile`` are saved as what they
+    were made from.
 
-    Raises TypeError or ValueError for networks that are not ganlib's or have diverged,
-    for two that do not fit, and for another ending.
+    Raises TypeError for networks that are not ganlib's, which could not be loaded.
     """
-    check_path(path, ".safetensors")
-    _check_pair(G, D)
-    path = Path(path)
-    named = (("G", G.state_dict()), ("D", D.state_dict()))
-    weights = save(
-        {
-            f"{n}.{key}": value.cpu()
-            for n, state in named
-            for key, value in state.items()
-        }
-    )
-    facts = {
-        "latent_dim": G.latent_dim,
-        "image_shape": list(G.image_shape),
-        "sha256": hashlib.sha256(weights).hexdigest(),
-    }
-    write_atomically(path, weights)
-    write_atomically(path.with_suffix(".json"), json.dumps(facts, indent=2).encode())
+    G, D = (getattr(network, "_orig_mod", network) for network in (G, D))
+    for network, kind in ((G, Generator), (D, Discriminator)):
+        if not isinstance(network, kind):
+            got, fix = type(network).__name__, "torch.save(network.state_dict(), path)"
+            expected = f"ganlib's {kind.__name__}"
+            raise wrong(TypeError, f"a network is a {got}", expected, f"write {fix}")
+    facts = {"latent_dim": G.latent_dim, "image_shape": list(G.image_shape)}
+    write(nn.ModuleDict({"G": G, "D": D}), Path(path).expanduser(), facts)
 
 
-def load_networks(path: str | Path) -> tuple[Generator, Discriminator]:
-    """Return G and D as saved under ``path``: on the CPU, in eval mode, frozen.
+def load_networks(path: str | Path) -> Pair:
+    """Return G and D as saved under ``path``: on the CPU, in eval mode, trainable.
 
     Raises FileNotFoundError when they are not there, ValueError when the file is
-    damaged or has another ending.
+    damaged.
     """
-    check_path(path, ".safetensors")
-    path = Path(path)
-    sizes = path.with_suffix(".json")
-    for file in (path, sizes):
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"there is no {file}: save the networks with save_networks(G, D, path) "
-                "first; it writes a .safetensors and a .json file."
-            )
-    weights = path.read_bytes()
+
+    def build(facts: dict) -> nn.ModuleDict:
+        G = Generator(facts["latent_dim"], facts["image_shape"])
+        return nn.ModuleDict({"G": G, "D": Discriminator(facts["image_shape"])})
+
+    pair, _ = read(Path(path).expanduser(), build)
+    return pair["G"], pair["D"]
+
+
+def load_or_train(config: TrainConfig, images: Tensor) -> Pair:
+    """Return the averaged G and the D of this recipe on images (N, C, H, W) in [-1, 1].
+
+    They are loaded from the cache when they are there, and trained and saved when not;
+    one line says which. Their file's name is made from every setting, the images, and
+    the code that trains: when one changes, they are trained again. Both are on the CPU,
+    in eval mode and frozen.
+
+    Raises what ``train`` raises, and KeyboardInterrupt when the run is stopped.
+    """
+    path = cache_path("networks", config, images)
     try:
-        facts = json.loads(sizes.read_text())
-        if hashlib.sha256(weights).hexdigest() != facts["sha256"]:
-            raise ValueError("the checksum is wrong")
-        image_shape = tuple(facts["image_shape"])
-        with torch.random.fork_rng(devices=[]):
-            pair = (
-                Generator(facts["latent_dim"], image_shape),
-                Discriminator(image_shape),
-            )
-        nn.ModuleDict(zip("GD", pair, strict=True)).load_state_dict(load(weights))
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        cause = str(error).partition("\n")[0].rstrip(".:")
-        raise ValueError(
-            f"{path} or the .json beside it is damaged ({cause}): delete both and save "
-            "the networks again."
-        ) from None
+        pair = load_networks(path)
+        print("Loaded the networks that were trained before.")
+    except (FileNotFoundError, ValueError) as error:
+        why = "are damaged" if isinstance(error, ValueError) else "are not here yet"
+        print(f"Trained networks {why}: training them, {config.steps} steps.")
+        networks = new_networks(config.seed, tuple(images.shape[1:]))
+        G, D = (network.to(images.device) for network in networks)
+        *_, record = train(G, D, images, config)
+        if record.step < config.steps:
+            raise KeyboardInterrupt("stopped early: nothing was saved") from None
+        pair = record.averaged.cpu(), D.cpu()
+        _try(save_networks, *pair, path)
     G, D = (network.requires_grad_(False).eval() for network in pair)
     return G, D
 
 
-def new_networks(
-    config: TrainConfig, image_shape: tuple = (1, 28, 28)
-) -> tuple[Generator, Discriminator]:
-    """Return G and D with the orthogonal first weights that ``config.seed`` gives.
+def load_or_train_judge(images: Tensor, labels: Tensor) -> Judge:
+    """Return the judge that ``train_judge(images, labels)`` gives, on the CPU.
 
-    The global random state is left as it was.
-
-    Raises TypeError or ValueError when config is no TrainConfig, or for other shapes.
+    It is loaded from the cache when it was trained before, by the same code on the same
+    images, and otherwise trained and saved.
     """
-    check_config(config)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        G = Generator(image_shape=image_shape).apply(init_orthogonal_)
-        D = Discriminator(image_shape).apply(init_orthogonal_)
-    return G, D
-
-
-def networks_path(config: TrainConfig, images: Tensor) -> Path:
-    """Return where the networks of this recipe on these images belong in the cache.
-
-    The name is made from ganlib's version, every setting and the bytes of the images.
-
-    Raises TypeError or ValueError when config is no TrainConfig, or images no images.
-    """
-    check_config(config)
-    check_images(images)
-    digest = hashlib.sha256(json.dumps([__version__, asdict(config)]).encode())
-    digest.update(str(tuple(images.shape)).encode())
-    digest.update(tensor_bytes(images))
-    return cache_folder("networks") / f"{digest.hexdigest()[:16]}.safetensors"
-
-
-def load_or_train(
-    config: TrainConfig, images: Tensor
-) -> tuple[Generator, Discriminator]:
-    """Return the averaged G and the D of this recipe on images (N, C, H, W) in [-1, 1].
-
-    They are loaded from the cache when they are there, and trained and saved when not.
-    Says in one line which it was. Both are on the CPU, in eval mode and frozen.
-
-    Raises what ``train`` raises, and KeyboardInterrupt when the training is stopped.
-    """
-    path = networks_path(config, images)
+    path = cache_path("judges", "", images, labels)
     try:
-        pair = load_networks(path)
-        print("Loaded the networks that were trained before.")
-        return pair
-    except FileNotFoundError:
-        print(f"No trained networks here yet: training them, {config.steps} steps.")
-    except ValueError:
-        print(f"The stored networks are damaged: training anew, {config.steps} steps.")
-    networks = new_networks(config, tuple(images.shape[1:]))
-    G, D = (network.to(images.device) for network in networks)
-    for record in train(G, D, images, config):
-        averaged = record.averaged
-    if record.step < config.steps:
-        raise KeyboardInterrupt("stopped before the end: nothing was saved")
-    averaged, D = averaged.cpu(), D.cpu().requires_grad_(False).eval()
+        judge, facts = read(path, lambda _facts: Judge())
+        judge.accuracy = facts["accuracy"]
+    except (FileNotFoundError, ValueError):
+        judge = train_judge(images, labels).cpu()
+        _try(write, judge, path, {"accuracy": judge.accuracy})
+    return judge.requires_grad_(False)
+
+
+def cache_path(kind: str, settings: object, *data: Tensor) -> Path:
+    """Return where what was trained with these settings on this data belongs."""
+    folder = Path(os.environ.get("GANLIB_CACHE") or pooch.os_cache("ganlib"))
+    code = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in CODE]
+    digest = hashlib.sha256(b"".join(code))
+    digest.update(f"{torch.__version__} {settings} {fingerprint(*data)}".encode())
+    return folder.expanduser() / kind / f"{digest.hexdigest()[:16]}.safetensors"
+
+
+def write(network: nn.Module, path: Path, facts: dict) -> None:
+    """Write weights and facts under a temporary name, then move the file in place."""
+    weights = {k: v.cpu().contiguous() for k, v in network.state_dict().items()}
+    words = json.dumps(facts)
+    content = save(weights, {"facts": words, "sha256": checksum(words, weights)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent) as folder:
+        with open(Path(folder) / path.name, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, path)
+
+
+def checksum(words: str, weights: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of all that a file holds."""
+    values = fingerprint(*(weights[name] for name in sorted(weights)))
+    return hashlib.sha256(f"{words} {sorted(weights)} {values}".encode()).hexdigest()
+
+
+def read(path: Path, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dict]:
+    """Return the network that ``build(facts)`` makes, with weights, and the facts."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no {path}: save networks there with save_networks(G, D, path)."
+        )
     try:
-        save_networks(averaged, D, path)
+        with safe_open(path, "pt") as file:
+            words, right = (file.metadata()[key] for key in ("facts", "sha256"))
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if checksum(words, weights) != right:
+            raise ValueError("the checksum is wrong")
+        facts = json.loads(words)
+        with torch.random.fork_rng(devices=[]):
+            network = build(facts)
+        network.load_state_dict(weights)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        cause = str(error).partition("\n")[0].rstrip(".:")
+        raise ValueError(
+            f"{path} is damaged ({cause}): delete it, train again, and save it again."
+        ) from None
+    return network.eval(), facts
+
+
+def _try(save_it: Callable, *arguments: object) -> None:
+    try:
+        save_it(*arguments)
     except OSError as error:
-        print(f"The networks could not be stored for next time ({error}).")
-    return averaged, D
-
-
-def _check_pair(G: nn.Module, D: nn.Module) -> None:
-    """Refuse what ``load_networks`` could not bring back, or nobody wants back."""
-    check_network(G, "G")
-    check_network(D, "D")
-    if tuple(D.image_shape) != tuple(G.image_shape):
-        came, expected = f"D takes images of shape {D.image_shape}", f"{G.image_shape}"
-        mend = f"pass Discriminator({G.image_shape})"
-        raise wrong(ValueError, came, f"{expected}, which G draws", mend)
-    with torch.device("meta"):
-        known = Generator(G.latent_dim, G.image_shape), Discriminator(G.image_shape)
-    for name, network, like in zip("GD", (G, D), known, strict=True):
-        check_weights(network, like, name)
+        print(f"It could not be stored for next time ({error}).")

@@ -1,8 +1,10 @@
-"""Where data comes from: MNIST, Fashion-MNIST, the digits, your pictures, toy sets."""
+"""Where images come from: MNIST, Fashion-MNIST, the digits, your own; and batches."""
 
-import math
+import hashlib
 import os
+import re
 from collections.abc import Iterator
+from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,20 +16,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from tqdm.auto import tqdm
 
-from ganlib.arguments import (
-    check_count,
-    check_generator,
-    check_modes,
-    check_sizes,
-    wrong,
-)
+from ganlib.checks import wrong
 from ganlib.download import DATASETS, MissingDataError, datasets, ensure_files
 
 
 class LabeledImages(NamedTuple):
     """Images (N, C, H, W), float32 in [-1, 1]; labels (N,), int64 from 0.
 
-    ``source`` says in one word where they came from: cache, download, embedded, folder.
+    ``source`` says in one word where they are from: cache, download, embedded, folder.
     """
 
     images: Tensor
@@ -44,34 +40,39 @@ def load_images(
     offline: bool | None = None,
     fallback: str | None = None,
 ) -> LabeledImages:
-    """Return a data set as one tensor: "mnist", "fashion-mnist" or "digits".
+    """Return a dataset as one tensor: "mnist", "fashion-mnist" or "digits".
 
-    ``split`` is "train" or "test". MNIST's files are used where they lie under
+    ``split`` is "train" or "test". MNIST's files are used where they are under
     ``root`` (default: the environment variable GANLIB_DATA, else your cache folder) in
     torchvision's layout and their checksums are right; otherwise they are fetched,
     unless ``offline`` (default: the variable GANLIB_OFFLINE) forbids it. "digits" are
     1,797 real handwritten digits that come with scikit-learn.
 
     With ``fallback="digits"`` missing data costs one line of notice instead of an
-    error; a network that is silent is given up after 2.5 seconds.
+    error; a mirror that is silent is then given up after 2.5 seconds instead of 15.
 
     Raises ValueError for an unknown name or split, MissingDataError for missing data.
     Taught in notebook 01.
     """
-    _check_choice("name", name, (*DATASETS, "digits"))
-    _check_choice("split", split, ("train", "test"))
-    if fallback is not None:
-        _check_choice("fallback", fallback, ("digits",))
+    for argument, value, allowed in (
+        ("name", name, (*DATASETS, "digits")),
+        ("split", split, ("train", "test")),
+        ("fallback", fallback, ("digits", None)),
+    ):
+        if value not in allowed:
+            got, fix = f"{argument} is {value!r}", f"write {argument}={allowed[0]!r}"
+            expected = f"one of {', '.join(map(repr, allowed))}"
+            raise wrong(ValueError, got, expected, fix)
     if name == "digits":
         return _load_digits(split)
     if offline is None:
-        offline = os.environ.get("GANLIB_OFFLINE", "0") not in ("", "0")
-    root = Path(root or data_folder())
-    folder = root / DATASETS[name].__name__ / "raw"
+        online = ("", "0", "false", "no", "off")
+        offline = os.environ.get("GANLIB_OFFLINE", "").strip().lower() not in online
+    folder = Path(root or data_folder()).expanduser() / DATASETS[name].__name__ / "raw"
     try:
         # With a fallback the learner should not wait: the digits need 2 seconds, too.
-        patience = 15.0 if fallback is None else 2.5
-        source = ensure_files(name, folder, offline, patience)
+        wait = 15.0 if fallback is None else 2.5
+        source = ensure_files(name, folder, offline=offline, wait=wait)
     except MissingDataError as error:
         if fallback is None:
             raise
@@ -87,99 +88,69 @@ def load_images(
 
 
 def load_folder(path: str | Path, image_shape: tuple = (1, 28, 28)) -> LabeledImages:
-    """Return the pictures in a folder as images (N, C, H, W) of ``image_shape``.
+    """Return the images in a folder as one tensor (N, C, H, W) of ``image_shape``.
 
-    C is 1 (gray) or 3 (color). Each picture that Pillow can read is turned upright, put
-    on white where it is transparent, cut to the proportions of H and W around its
-    center, and resized. Sub-folders are classes: labels count them in the order of
-    their names, which is printed, and pictures beside them do not count. Without
-    sub-folders every label is 0. Files that cannot be read are named in one printed
-    sentence and left out, hidden ones silently.
+    C is 1 (gray) or 3 (color). Each file that Pillow can read is turned upright, put on
+    white where it is transparent, cut to the proportions of H and W around its center,
+    and resized; an animation gives its first frame. Subfolders are classes, with all
+    that is in them: labels count them in natural order (2 before 10), which is printed.
+    Without subfolders every label is 0. What is left out is named in one printed
+    sentence, with the reason; hidden files and folders are passed over.
+
+    Images of more than 8 bits are scaled by the first of these ranges that holds all
+    their values: 0 to 1, -1 to 1, 0 to 255, 0 to 4095 (12 bits), 0 to 65535. It is the
+    same one for all images with whole numbers, and one for all with floats. What fits
+    no range, by itself or together with those before it, is left out. Of colors with 16
+    bits Pillow reads the upper 8.
 
     Raises FileNotFoundError or NotADirectoryError for a wrong path, ValueError for a
-    wrong image_shape or when there is no picture at all.
+    wrong image_shape or when there is no image at all.
     """
-    check_sizes(image_shape)
-    if image_shape[0] not in (1, 3):
-        raise ValueError(
-            f"image_shape is {tuple(image_shape)}, expected 1 (gray) or 3 (color) "
-            f"channels: write image_shape=(3, {image_shape[1]}, {image_shape[2]})."
-        )
+    if len(image_shape) != 3 or image_shape[0] not in (1, 3) or min(image_shape) < 1:
+        expected = "(C, H, W) with C of 1 (gray) or 3 (color)"
+        fix = "write image_shape=(3, 32, 32), for example"
+        raise wrong(ValueError, f"image_shape is {image_shape}", expected, fix)
     folder = Path(path).expanduser()
-    if not folder.exists():
-        raise FileNotFoundError(
-            f"there is no folder {folder}: pass the folder that holds your pictures."
-        )
     if not folder.is_dir():
-        raise NotADirectoryError(
-            f"{folder} is a file, expected a folder: pass {folder.parent}."
-        )
-    classes = [place for place in _visible(folder) if place.is_dir()]
-    files = [
-        (file, label)
-        for label, place in enumerate(classes or [folder])
-        for file in _visible(place)
-        if file.is_file()
-    ]
-    images, labels, unreadable = [], [], []
-    for file, label in tqdm(files, desc=folder.name, disable=len(files) < 1000):
+        kind = NotADirectoryError if folder.exists() else FileNotFoundError
+        fix = "correct the path"
+        raise wrong(kind, f"{folder} is not a folder", "one that holds images", fix)
+    files, classes, beside = _find_files(folder)
+    left_out = [f"{file} (beside subfolders)" for file in beside]
+    found, ends = [], {}  # of each kind of image: its lowest and highest value
+    for file in tqdm(files, desc=folder.name, disable=len(files) < 1000):
         try:
-            images.append(_read_picture(file, tuple(image_shape)))
-            labels.append(label)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            unreadable.append(file.name)
-    if unreadable:
-        print(
-            f"Left out, since they could not be read as pictures: {_few(unreadable)}."
-        )
-    if not images:
-        raise ValueError(
-            f"there is no readable picture in {folder}: pass a folder that holds "
-            "pictures, or sub-folders of pictures, one for each class."
-        )
+            image, kind, low, high = _read_image(folder / file, image_shape)
+        except MemoryError:
+            raise
+        except Exception:  # decoders raise errors of all kinds for damaged files
+            left_out.append(f"{file} (unreadable)")
+            continue
+        both = [end(low, high, *ends.get(kind, ())) for end in (min, max)]
+        if _find_range(*both):
+            ends[kind] = both
+            found.append((image, kind, classes.index(file.parts[0]) if classes else 0))
+        else:
+            left_out.append(f"{file} (values from {low:g} to {high:g})")
+    if left_out:
+        more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+        print(f"Left out: {', '.join(left_out[:5])}{more}.")
+    if not found:
+        got, fix = f"there is no readable image in {folder}", "pass another folder"
+        raise wrong(ValueError, got, "images, or subfolders of images", fix)
+    images, kinds, labels = zip(*found, strict=True)
     if classes:
-        names = [f"{label} {place.name}" for label, place in enumerate(classes)]
-        print(f"The labels are: {', '.join(names)}.")
-    return LabeledImages(
-        torch.stack(images), torch.tensor(labels), folder.name, "folder"
-    )
-
-
-class Modes(NamedTuple):
-    """Equal bumps in the plane: centers (K, 2), and the standard deviation of each."""
-
-    centers: Tensor
-    sigma: float
-
-
-# The toy sets by which cures for mode collapse are compared, as in PacGAN's code.
-_angles = torch.arange(8) * (2 * math.pi / 8)
-RING = Modes(torch.stack([_angles.cos(), _angles.sin()], 1), 0.01)
-GRID = Modes(torch.cartesian_prod(*[torch.arange(-4.0, 5.0, 2.0)] * 2), 0.05)
-
-
-def sample_points(modes: Modes, count: int, *, seed: int) -> Tensor:
-    """Return points (count, 2) of RING or GRID: a mode by chance, and noise around it.
-
-    RING has 8 modes on a circle of radius 1, with standard deviation 0.01; GRID has 25
-    at {-4, -2, 0, 2, 4}², with 0.05.
-
-    Raises TypeError or ValueError for what are no modes, a count below 1, a seed below
-    0.
-    Source: Lin et al. 2018 (PacGAN), section 4.1. Taught in notebook 07.
-    """
-    check_modes(modes)
-    check_count(count, "count")
-    check_count(seed, "seed", 0)
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randint(len(modes.centers), (count,), generator=generator)
-    noise = torch.randn(count, 2, generator=generator)
-    return modes.centers[chosen] + modes.sigma * noise
+        names = [f"{i} {name} ({labels.count(i)})" for i, name in enumerate(classes)]
+        print(f"The labels, and how many images have them: {', '.join(names)}.")
+    ranges = torch.tensor([_find_range(*ends[kind]) for kind in kinds])
+    low, high = ranges.T.view(2, -1, 1, 1, 1)
+    scaled = torch.stack(images).sub_(low).div_((high - low) / 2).sub_(1).clamp_(-1, 1)
+    return LabeledImages(scaled, torch.tensor(labels), folder.name, "folder")
 
 
 def data_folder() -> Path:
-    """Return where data sets are kept: GANLIB_DATA, or else your cache folder."""
-    return Path(os.environ.get("GANLIB_DATA") or pooch.os_cache("ganlib"))
+    """Return where datasets are kept: GANLIB_DATA, or else your cache folder."""
+    return Path(os.environ.get("GANLIB_DATA") or pooch.os_cache("ganlib")).expanduser()
 
 
 def batch_indices(
@@ -188,57 +159,69 @@ def batch_indices(
     """Yield index tensors (batch_size,): one pass over ``count`` images, shuffled.
 
     ``images[indices]`` is then the batch. The odd last batch is shorter, or left out
-    with ``drop_last=True``.
-
-    Raises TypeError or ValueError for a count or size below 1, or no generator.
-    Taught in notebook 01.
+    with ``drop_last=True``. Taught in notebook 01.
     """
-    check_count(count, "count")
-    check_count(batch_size, "batch_size")
-    check_generator(generator)
     order = torch.randperm(count, generator=generator, device=generator.device)
     for indices in order.split(batch_size):
         if len(indices) == batch_size or not drop_last:
             yield indices
 
 
-def _visible(folder: Path) -> list[Path]:
-    hidden = ("thumbs.db", "desktop.ini")
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".") and path.name.lower() not in hidden
-    )
+def fingerprint(*tensors: Tensor) -> str:
+    """Return the SHA-256 (hex) of the dtype, the shape and the bytes of tensors."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = torch.cat([tensor.detach().flatten().cpu()])  # with its own memory
+        digest.update(flat.view(torch.uint8).numpy())  # NumPy has no bfloat16
+    return digest.hexdigest()
 
 
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+def _find_files(folder: Path) -> tuple[list[Path], list[str], list[Path]]:
+    """Return the files that count, the classes, and the files that are beside these."""
+
+    def natural(path: str) -> tuple[str, str]:  # 2 before 10
+        return re.sub(r"\d+", lambda number: number[0].zfill(20), path), path
+
+    # Names that begin with a dot are left out by glob.
+    found = map(Path, sorted(glob("**", root_dir=folder, recursive=True), key=natural))
+    hidden = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+    paths = [path for path in found if not hidden.intersection(path.parts)]
+    files = [path for path in paths if (folder / path).is_file()]
+    nested = [path for path in files if len(path.parts) > 1]
+    top = [path for path in paths if len(path.parts) == 1 and nested]
+    classes = [path.name for path in top if (folder / path).is_dir()]
+    return nested or files, classes, [path for path in top if path.name not in classes]
 
 
-def _read_picture(file: Path, image_shape: tuple) -> Tensor:
-    """Return one picture (C, H, W), float32 in [-1, 1]."""
+def _read_image(file: Path, image_shape: tuple) -> tuple[Tensor, str, float, float]:
+    """Return one image (C, H, W), its kind, and the lowest and highest value of it.
+
+    The kinds are "8" (bits), "I" (whole numbers) and "F" (floats); values are as found.
+    """
     channels, height, width = image_shape
     with Image.open(file) as opened:
-        picture = ImageOps.exif_transpose(opened)
-        if picture.mode.startswith(("I", "F")):  # 16 bits and more: Pillow would clip
-            values = np.asarray(picture, dtype="float32")
-            top = 65535 if picture.mode.startswith("I") else max(1.0, values.max())
-            picture = Image.fromarray((values / top * 255).round().astype("uint8"))
-        if picture.has_transparency_data:
-            white = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(white, picture.convert("RGBA"))
-        picture = picture.convert("L" if channels == 1 else "RGB")
-        fitted = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
-    pixels = torch.from_numpy(np.array(fitted)).view(height, width, channels)
-    return pixels.permute(2, 0, 1).float() / 127.5 - 1
+        opened.draft(None, (2 * max(height, width),) * 2)  # large JPEGs: decode less
+        image = ImageOps.exif_transpose(opened)
+        kind, low, high = image.mode[0], 0, 255
+        if kind in "IF":  # Pillow's own conversion to 8 bits would clip
+            values = np.asarray(image, dtype="float32")
+            low, high = values.min().item(), values.max().item()
+            image = Image.fromarray(values)
+        else:
+            kind = "8"
+            if image.has_transparency_data:
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image.convert("RGBA"))
+            image = image.convert("L" if channels == 1 else "RGB")
+        fitted = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    pixels = torch.tensor(np.asarray(fitted, dtype="float32")).view(height, width, -1)
+    return pixels.permute(2, 0, 1).expand(channels, -1, -1), kind, low, high
 
 
-def _check_choice(argument: str, value: str, allowed: tuple) -> None:
-    if value not in allowed:
-        words = ", ".join(f'"{word}"' for word in allowed)
-        came, mend = f"{argument} is {value!r}", f'write {argument}="{allowed[0]}"'
-        raise wrong(ValueError, came, f"one of {words}", mend)
+def _find_range(low: float, high: float) -> tuple[int, int] | None:
+    usual = [(0, 1), (-1, 1), (0, 255), (0, 4095), (0, 65535)]
+    return next(((a, b) for a, b in usual if a <= low and high <= b), None)
 
 
 def _load_digits(split: str) -> LabeledImages:
@@ -250,9 +233,8 @@ def _load_digits(split: str) -> LabeledImages:
     small = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
     large = interpolate(small, size=(20, 20), mode="bicubic", align_corners=False)
     # Resampling blurs, MNIST's strokes are nearly black and white: stretch.
-    stretched = ((large - 0.3) / 0.55).clamp(0, 1)
-    padded = pad(stretched, [4, 4, 4, 4])
-    framed = torch.stack([_center_of_mass_to_middle(picture) for picture in padded])
+    padded = pad(((large - 0.3) / 0.55).clamp(0, 1), [4, 4, 4, 4])
+    framed = torch.stack([_center_of_mass_to_middle(image) for image in padded])
     labels = torch.tensor(digits.target)
     train, test = train_test_split(
         range(len(labels)), test_size=360, random_state=0, stratify=digits.target

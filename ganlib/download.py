@@ -1,25 +1,15 @@
 """The files of MNIST and Fashion-MNIST: checked, and fetched when missing."""
 
 import gzip
-import hashlib
 import os
-import tempfile
-from collections.abc import Iterator
+from multiprocessing import TimeoutError as NoAnswerError
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from tempfile import TemporaryDirectory
 
 import pooch
+import requests
 import torch
-
-from ganlib.mirrors import (
-    CHUNK,
-    LARGEST,
-    MIRRORS,
-    NoMirrorError,
-    Patience,
-    answering,
-    download,
-)
 
 try:
     from torchvision import datasets
@@ -30,137 +20,110 @@ except (ImportError, RuntimeError, OSError) as error:
         " torch torchvision, or for the CPU-only builds with the lines in README.md."
     ) from None
 
-
-class MissingDataError(RuntimeError):
-    """A data set is neither on this machine nor to be had from the network."""
-
-    def __init__(self, sentence: str, short: str):
-        super().__init__(sentence)
-        self.short = short  # the cause in few words, without paths
-
-
 DATASETS = {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST}
-
-MNIST_SHA256 = {  # of the unpacked files
-    "train-images-idx3-ubyte": (
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
-    ),
-    "train-labels-idx1-ubyte": (
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
-    ),
-    "t10k-images-idx3-ubyte": (
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
-    ),
-    "t10k-labels-idx1-ubyte": (
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
-    ),
+# Each holds the four .gz files that torchvision's class lists, with equal checksums.
+MIRRORS = {
+    "mnist": [
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ],
+    "fashion-mnist": [
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    ],
+}
+# Of MNIST's unpacked files, by the first digits of the MD5 of the .gz files.
+SHA256 = {
+    "f68b3c2d": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "d53e105e": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "9fb629c4": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ec29112d": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
 
-class _File(NamedTuple):
-    gz: Path
-    md5: str  # of the .gz file
-    sha256: str | None  # of the unpacked file, where it is published
+class MissingDataError(RuntimeError):
+    """A dataset is not on this machine, and cannot be fetched or stored."""
 
-    @property
-    def unpacked(self) -> Path:
-        return self.gz.with_suffix("")
+    def __init__(self, sentence: str, short: str):
+        super().__init__(sentence)
+        self.short = short  # the cause in a few words, without paths
 
 
-def ensure_files(name: str, folder: Path, offline: bool, patience: float) -> str:
-    """See to it that the four files lie in ``folder``, checked; return the source.
+def ensure_files(name: str, folder: Path, *, offline: bool, wait: float) -> str:
+    """Make sure that the four files are in ``folder``, checked; return their source.
 
-    ``patience`` is how many seconds may pass in all in which no mirror sends anything.
+    What is missing or damaged is unpacked from its .gz, or else fetched from the
+    mirrors in turn. A mirror is left for the next one when it does not answer within
+    ``wait`` seconds, gives something wrong twice, or is silent for that long within a
+    file, twice: two silent mirrors cost 2 ``wait``, at the very worst 6 and 2 seconds.
 
     Raises MissingDataError.
     """
-    sha256 = MNIST_SHA256 if name == "mnist" else {}
-    files = [
-        _File(folder / gz, md5, sha256.get(gz.removesuffix(".gz")))
-        for gz, md5 in DATASETS[name].resources
-    ]
+    files = [(folder / gz, md5) for gz, md5 in DATASETS[name].resources]
     state = "not on this machine"
     try:
-        wrong = [file for file in files if not _is_right(file)]
-        damaged = [file.unpacked.name for file in wrong if file.unpacked.exists()]
-        if damaged:
-            state = f"{' and '.join(damaged)} damaged"
-        for file in wrong:
-            if _has_md5(file.gz, file.md5):
-                _unpack(file)
-        absent = [file for file in wrong if not _is_right(file)]
-        if not absent:
+        wrong = [(gz, md5) for gz, md5 in files if not _is_ready(gz, md5)]
+        if not wrong:
             return "cache"
-        _fetch(absent, [] if offline else MIRRORS[name], Patience(patience))
-    except NoMirrorError as error:
-        cause = "the network is switched off" if offline else str(error)
-        raise MissingDataError(
-            f"{name} is {state} (looked in {folder}) and {cause}: load it once with a "
-            'network, copy the files there, or pass fallback="digits".',
-            f"it is {state} and {cause}",
-        ) from None
+        damaged = [gz.stem for gz, _ in wrong if gz.with_suffix("").exists()]
+        state = f"damaged ({', '.join(damaged)})" if damaged else state
+        hashes = {gz.name: f"md5:{md5}" for gz, md5 in wrong}
+        off = "the network is switched off"
+        cause = off if offline else _fetch(MIRRORS[name], hashes, folder, wait)
+        if not cause and all(_is_ready(gz, md5) for gz, md5 in wrong):
+            return "download"
+        fix = "load it once with a network, copy the files there"
     except OSError as error:
-        raise MissingDataError(
-            f"{name} could not be read from or stored in {folder} ({error}): make room "
-            "there, or set GANLIB_DATA to a folder that you can read and write, or "
-            'pass fallback="digits".',
-            f"it is {state} and storing it failed",
-        ) from None
-    return "download"
+        cause = f"reading or storing failed ({error.strerror or type(error).__name__})"
+        fix = "make room there, set GANLIB_DATA to a folder that you can read and write"
+    raise MissingDataError(
+        f"{name} is {state} (looked in {folder}) and {cause}: {fix}, or pass "
+        'fallback="digits".',
+        f"it is {state} and {cause}",
+    )
 
 
-def _fetch(files: list[_File], mirrors: list[str], patience: Patience) -> None:
-    bases = answering(mirrors, files[0].gz.name, patience)
-    if not bases:
-        raise NoMirrorError("no mirror answered")
-    for file in files:
-        file.gz.parent.mkdir(parents=True, exist_ok=True)
-        download(file.gz, file.md5, bases, patience)
-        _unpack(file)
-
-
-def _is_right(file: _File) -> bool:
-    """Tell whether the unpacked file holds what it should."""
-    if not file.unpacked.is_file():
+def _is_ready(gz: Path, md5: str) -> bool:
+    """Tell whether the unpacked file is right, or could be unpacked from its .gz."""
+    file = gz.with_suffix("")
+    if file.is_file() and pooch.file_hash(file) == SHA256.get(md5[:8]):
+        return True
+    if not gz.is_file() or pooch.file_hash(gz, "md5") != md5:
         return False
-    expected = file.sha256
-    if expected is None:  # then the .gz vouches for its contents
-        if not _has_md5(file.gz, file.md5):
-            return False
-        digest = hashlib.sha256()
-        with gzip.open(file.gz) as stream:
-            for chunk in _chunks(stream):
-                digest.update(chunk)
-        expected = digest.hexdigest()
-    with file.unpacked.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == expected
+    content = gzip.decompress(gz.read_bytes())
+    if not file.is_file() or file.read_bytes() != content:
+        with TemporaryDirectory(dir=gz.parent) as place:
+            Path(place, file.name).write_bytes(content)
+            Path(place, file.name).replace(file)
+    return True
 
 
-def _has_md5(path: Path, md5: str) -> bool:
-    return path.is_file() and pooch.file_hash(str(path), alg="md5") == md5
-
-
-def _chunks(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield what a packed file holds, up to what one of ours can hold."""
-    total = 0
-    while chunk := stream.read(CHUNK):
-        total += len(chunk)
-        if total > LARGEST:
-            raise OSError("a packed file holds far more than it should")
-        yield chunk
-
-
-def _unpack(file: _File) -> None:
-    """Write the unpacked file under a temporary name first, then move it in place."""
-    handle, temporary = tempfile.mkstemp(dir=file.gz.parent, prefix=file.unpacked.name)
-    try:
-        with gzip.open(file.gz) as packed, os.fdopen(handle, "wb") as unpacked:
-            for chunk in _chunks(packed):
-                unpacked.write(chunk)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file.unpacked)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    if not _is_right(file):
-        raise OSError(f"{file.gz.name} did not unpack to what it should be")
+def _fetch(mirrors: list[str], hashes: dict, folder: Path, wait: float) -> str:
+    """Let pooch fetch the files; return why it failed, "" where it did not."""
+    if not Path(os.environ.get("REQUESTS_CA_BUNDLE") or ".").exists():
+        return "REQUESTS_CA_BUNDLE leads to no file (correct or unset it)"
+    pooch.get_logger().setLevel("WARNING")  # the progress bar says it already
+    get = pooch.HTTPDownloader(progressbar=True, timeout=wait)
+    failures: dict[str, list[str]] = {}
+    for base in mirrors:
+        mirror = pooch.create(folder, base, registry=hashes, retry_if_failed=1)
+        try:
+            # The time-out of a request holds for each address of a server, often 20 of
+            # them, and not for looking up its name; a thread can be left waiting.
+            with ThreadPool(1) as pool:
+                pool.apply_async(requests.head, [base], {"timeout": wait}).get(wait)
+            for gz in hashes:
+                mirror.fetch(gz, downloader=get)
+            return ""
+        except requests.exceptions.SSLError:
+            cause = "offered no trusted certificate (in a school, say, set "
+            cause += "REQUESTS_CA_BUNDLE to the file with its proxy's certificate)"
+        except requests.HTTPError as error:
+            cause = f"answered {error.response.status_code}"
+        except (requests.RequestException, NoAnswerError):
+            cause = "did not answer"
+        except ValueError:  # pooch found another hash
+            cause = "sent something else, perhaps your network's login page"
+        failures.setdefault(cause, []).append(base.split("/")[2])
+    causes = [f"{' and '.join(hosts)} {cause}" for cause, hosts in failures.items()]
+    return f"no mirror helped: {'; '.join(causes)}"

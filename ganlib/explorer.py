@@ -1,29 +1,19 @@
-"""The explorer of ``widgets.explore_latent``: sliders for the noise of a generator."""
+"""The explorer: sliders for the noise of a generator."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import ipywidgets
 import torch
-from ipywidgets import HTML, Button, HBox, VBox
-from torch import Tensor
+from ipywidgets import HTML, Button, Checkbox, HBox, Stack, ToggleButtons, VBox
+from torch import Tensor, nn
+from traitlets import link
 
-from ganlib.arguments import wrong
-from ganlib.checks import check_images, check_noise
-from ganlib.judge import judge_verdicts
-from ganlib.latent import draw, find_noise, sample_noise
-from ganlib.panels import (
-    AUTO,
-    PROSE,
-    Panel,
-    float_slider,
-    noise_rows,
-    noise_sliders,
-    on_walk,
-    picture_widget,
-)
+from ganlib.checks import check_images, check_range, wrong
+from ganlib.judge import judge_predictions
+from ganlib.latent import draw, find_noise, principal_directions
 from ganlib.plots import png_bytes
+from ganlib.widgets import AUTO, PROSE, Panel, new_slider, noise_at, noise_rows, picture
 
 CAPTION = "Small: the same z first, then those of the next 15 seeds, moved alike."
 COPY = """<button class="jupyter-button widget-button" style="width: auto"
@@ -31,6 +21,54 @@ data-z="{z}" onclick="
 (navigator.clipboard ? navigator.clipboard.writeText(this.dataset.z) : Promise.reject())
 .then(() => this.textContent = 'copied', () => prompt('z', this.dataset.z))
 ">copy z</button>"""  # only the browser can reach the clipboard
+
+
+def explore_latent(
+    G: nn.Module,
+    D: nn.Module | None = None,
+    *,
+    judge: nn.Module | None = None,
+    images: Tensor | None = None,
+    directions: Mapping[str, Tensor] | None = None,
+    zoom: int = 10,
+) -> "LatentExplorer":
+    """Return sliders that move the noise z of G, with the images that it generates.
+
+    Large: the z of ``seed``, or of a place on the ``walk`` along arcs through the next
+    ten seeds, times ``noise scale``, moved along directions. Small: the same z among
+    those of the next 15 seeds, which are scaled and moved in the same way. The
+    directions are G's eight principal ones, with their share of the variance in the
+    last hidden layer, the first eight numbers of z, and those given: vectors
+    (latent_dim,) by name. A slider adds -4 to 4 times its vector.
+
+    With D, the words below give its probability of "real", with a judge the digit and
+    how sure it is. With images (N, C, H, W) in [-1, 1] a box shows the nearest of them.
+    ``zoom`` is the width of a pixel of the large picture on the screen. In code,
+    ``explorer.z`` and ``explorer.image`` are what is shown, and can be set.
+
+    Raises TypeError or ValueError for a G without ``latent_dim`` or ``image_shape``,
+    and for images or directions that do not fit. Taught in notebook 05.
+    """
+    if not hasattr(G, "latent_dim") or not hasattr(G, "image_shape"):
+        fix = "pass G first, or write G.latent_dim, G.image_shape = 100, (1, 28, 28)"
+        raise wrong(TypeError, f"G is a {type(G).__name__}", "a generator", fix)
+    if images is not None:
+        check_images(images, G.image_shape)
+        check_range(images)
+    for name, vector in (directions or {}).items():
+        if vector.shape != (G.latent_dim,):
+            got = f"direction {name!r} has shape {tuple(vector.shape)}"
+            raise wrong(ValueError, got, f"({G.latent_dim},)", "pass one row of z")
+    vectors, shares = principal_directions(G, min(8, G.latent_dim))
+    principal = {f"direction {i}": vector for i, vector in enumerate(vectors, 1)}
+    axes = {f"z[{i}]": axis for i, axis in enumerate(torch.eye(G.latent_dim)[:8])}
+    groups = {"principal directions": principal, "single numbers of z": axes}
+    if directions:
+        groups = {"own directions": directions, **groups}
+    explorer = LatentExplorer(G, D, judge, images, groups, zoom)
+    for name, share in zip(principal, shares, strict=True):
+        explorer.moves[name].description += f" · {share:.1%}"
+    return explorer
 
 
 class LatentExplorer(Panel):
@@ -44,37 +82,37 @@ class LatentExplorer(Panel):
 
     def __init__(self, G, D, judge, images, groups, zoom):
         self.G, self.D, self.judge = G, D, judge
-        self._zoom, self._given = zoom, None
-        self.picture = picture_widget(G.image_shape, zoom)
-        self.grid = picture_widget(G.image_shape, _small(zoom), 16)
-        self.real = picture_widget(G.image_shape, _small(zoom))
-        self.seed, self.walk, self.play, self.scale = noise_sliders()
-        self.nearest = ipywidgets.Checkbox(indent=False)
-        self.nearest.description = "nearest real image"
-        self.moves = {
-            name: float_slider(label, 0.0, -4.0, 4.0, 0.1)
-            for group in groups.values()
-            for name, (label, _) in group.items()
-        }
-        vectors = [v for group in groups.values() for _, v in group.values()]
-        self._directions = torch.stack(vectors).float()
-        for slider in (self.seed, self.walk):
-            slider.observe(self._leave_given, names="value")
-        self._follow(self.seed, self.walk, self.scale, *self.moves.values())
-        self._follow(self.nearest)
-        boxes = {k: VBox([self.moves[name] for name in g]) for k, g in groups.items()}
-        self.copy = HTML()
-        sliders = [*noise_rows(self), _choice(boxes), *boxes.values()]
+        self._zoom, self._small, self._given = zoom, max(1, round(zoom / 5)), None
+        self.picture = picture(G.image_shape, zoom)
+        self.grid = picture(G.image_shape, self._small, 16)
+        self.real = picture(G.image_shape, self._small)
+        rows = noise_rows(self)
+        vectors = {name: v for group in groups.values() for name, v in group.items()}
+        self.moves = {name: new_slider(name, 0.0, -4.0, 4.0, 0.1) for name in vectors}
+        vectors = [vector.detach().float().cpu() for vector in vectors.values()]
+        self._directions = torch.stack(vectors).nan_to_num()  # none where h is constant
+        self.nearest = Checkbox(description="nearest real image", indent=False)
+        self._follow(*self.moves.values(), self.nearest)
+        kinds = ToggleButtons(options=list(groups))
+        boxes = [VBox([self.moves[k] for k in group]) for group in groups.values()]
+        stack = Stack(boxes, selected_index=0, layout={"flex_flow": "column"})
+        link((kinds, "index"), (stack, "selected_index"))
+        rows += [kinds, stack]
         if images is not None:
-            sliders.append(self.nearest)
-            self.images = images.cpu()
+            rows.append(self.nearest)
+            self.images = images.float().cpu()
             self._squares = self.images.flatten(1).square().sum(1)
-        small = HBox([self.grid, self.real])
+        reset = Button(description="start again", layout=AUTO)
+        save = Button(description="save picture", layout=AUTO)
+        reset.on_click(self.reset)
+        save.on_click(self.save_picture)
         width = {"width": self.picture.layout.width}
-        self.verdict = HTML(layout=width)
+        self.copy, self.predictions = HTML(), HTML(layout=width)
         caption = HTML(PROSE.format("", CAPTION), layout=width)
-        pictures = [self.picture, self.verdict, caption, small]
-        super().__init__(pictures, [*sliders, self._buttons()])
+        buttons = HBox([reset, save, self.copy], layout={"flex_flow": "row wrap"})
+        pictures = [self.picture, self.predictions, caption]
+        pictures.append(HBox([self.grid, self.real]))
+        super().__init__(pictures, [*rows, buttons])
 
     @property
     def z(self) -> Tensor:
@@ -82,11 +120,10 @@ class LatentExplorer(Panel):
 
     @z.setter
     def z(self, z: Tensor) -> None:
-        check_noise(z, self.G.latent_dim)
-        _check_one(z, "z")
+        given = z.detach().float().cpu().reshape(1, self.G.latent_dim).clone()
         with self._together():
             self.reset()
-            self._given = z.detach().cpu().float().clone()
+            self._given = given
 
     @property
     def image(self) -> Tensor:
@@ -94,8 +131,6 @@ class LatentExplorer(Panel):
 
     @image.setter
     def image(self, image: Tensor) -> None:
-        check_images(image, self.G.image_shape, self.G, "image")
-        _check_one(image, "image")
         self.z = find_noise(self.G, image)
 
     def reset(self, _button: Button | None = None) -> None:
@@ -107,54 +142,43 @@ class LatentExplorer(Panel):
 
     def save_picture(self, _button: Button | None = None) -> Path:
         """Write the large picture into the notebook's folder, under a new name."""
-        for number in itertools.count(1):
-            path = Path(f"explorer_seed_{self.seed.value}_{number}.png")
-            try:
-                with path.open("xb") as file:
-                    file.write(self.picture.value)
-            except FileExistsError:
-                continue
-            except OSError as error:
-                self._say(f"The picture could not be saved: {error}")
-                raise
-            self._say(f"Saved as {path} in the folder of this notebook.")
-            return path
+        name = f"explorer_seed_{self.seed.value}"
+        paths = (Path(f"{name}_{number}.png") for number in itertools.count(1))
+        path = next(path for path in paths if not path.exists())
+        try:
+            path.write_bytes(self.picture.value)
+        except OSError as error:
+            self._say(f"The picture could not be saved: {error}")
+            raise
+        self._say(f"Saved as {path} in the folder of this notebook.")
+        return path
 
-    def _leave_given(self, _change: dict) -> None:
-        self._given = None
-
-    def _buttons(self) -> HBox:
-        reset = Button(description="start again", layout=AUTO)
-        save = Button(description="save picture", layout=AUTO)
-        reset.on_click(self.reset)
-        save.on_click(self.save_picture)
-        return HBox([reset, save, self.copy], layout={"flex_flow": "row wrap"})
+    def _redraw(self, change: dict | None = None) -> None:
+        if change and change["owner"] in (self.seed, self.walk):
+            self._given = None
+        super()._redraw(change)
 
     def _draw(self) -> str:
         z = self._noise()
-        images = draw(self.G, z).cpu()
+        images = draw(self.G, z).float().cpu()
         z, image = z[:1], images[:1]
-        verdict = " ".join(self._verdicts(image))
-        sentences = [self._place(), *self._show_nearest(image)]
+        predictions, nearest = self._predictions(image), self._show_nearest(image)
         self.picture.value = png_bytes(image, zoom=self._zoom)
-        self.grid.value = png_bytes(images, zoom=_small(self._zoom))
-        spoken = PROSE.format('aria-live="polite"', verdict)
-        self.verdict.value = spoken if verdict else ""
-        numbers = ", ".join(f"{number:.7g}" for number in z[0].tolist())
-        self.copy.value = COPY.format(z=f"z = torch.tensor([[{numbers}]])")
+        self.grid.value = png_bytes(images, zoom=self._small)
+        self.predictions.value = predictions
+        self.copy.value = COPY.format(z=f"z = torch.tensor({z.tolist()})")
         self._z, self._image = z, image
-        return " ".join(sentences)
+        return f"{self._place()} {nearest}".strip()
 
     def _noise(self) -> Tensor:
         """Return the z that is shown, and those of the next 15 seeds, all moved."""
-        start = self._given
-        if start is None:
-            start = on_walk(self.seed.value + self.walk.value, self.G.latent_dim)
-        next_seeds = range(self.seed.value + 1, self.seed.value + 16)
-        others = [sample_noise(1, self.G.latent_dim, seed=seed) for seed in next_seeds]
+        seed = self.seed.value
+        places = [seed + self.walk.value, *range(seed + 1, seed + 16)]
+        z = noise_at(places, self.G.latent_dim)
+        if self._given is not None:
+            z[:1] = self._given
         amounts = torch.tensor([slider.value for slider in self.moves.values()])
-        scaled = self.scale.value * torch.cat([start, *others])
-        return scaled + amounts @ self._directions
+        return self.scale.value * z + amounts @ self._directions
 
     def _place(self) -> str:
         place = "The z that was set"
@@ -168,45 +192,26 @@ class LatentExplorer(Panel):
         moved = [f"{k} by {s.value:+.1f}" for k, s in self.moves.items() if s.value]
         return f"{place}, moved along {', '.join(moved)}." if moved else f"{place}."
 
-    def _verdicts(self, image: Tensor) -> Iterator[str]:
+    def _predictions(self, image: Tensor) -> str:
+        words = ""
         if self.D is not None:
             with torch.no_grad():
-                real = self.D(image.to(next(self.D.parameters()))).sigmoid().item()
-            yield f"D: real with {real:.0%}."
+                real = (
+                    self.D(image.to(next(self.D.parameters(), image))).sigmoid().item()
+                )
+            words = f"D's probability of real: {real:.0%}. "
         if self.judge is not None:
-            digit, confidence = judge_verdicts(self.judge, image)
-            yield f"The judge reads a {digit.item()}, {confidence.item():.0%} sure."
+            digit, sure = judge_predictions(self.judge, image)
+            words += f"The judge reads a {digit.item()}, {sure.item():.0%} sure."
+        return words and PROSE.format('aria-live="polite"', words)
 
-    def _show_nearest(self, image: Tensor) -> Iterator[str]:
+    def _show_nearest(self, image: Tensor) -> str:
         self.real.layout.display = None if self.nearest.value else "none"
-        if self.nearest.value:
-            # ‖x - r‖² = ‖x‖² - 2 x·r + ‖r‖²: one matrix product, fifteen times faster
-            products = self.images.flatten(1) @ image.flatten()
-            nearest = self.images[(self._squares - 2 * products).argmin()]
-            self.real.value = png_bytes(nearest.unsqueeze(0), zoom=_small(self._zoom))
-            distance = (image - nearest).norm().item()
-            place = "beside the small ones, at distance"
-            yield f"Nearest real image: {place} {distance:.1f}."
-
-
-def _choice(boxes: Mapping[str, VBox]) -> ipywidgets.ToggleButtons:
-    """Return buttons that show one of the boxes at a time."""
-    buttons = ipywidgets.ToggleButtons(options=list(boxes))
-
-    def show(_change: dict | None = None) -> None:
-        for name, box in boxes.items():
-            box.layout.display = None if name == buttons.value else "none"
-
-    buttons.observe(show, names="value")
-    show()
-    return buttons
-
-
-def _small(zoom: int) -> int:
-    return max(1, round(zoom / 5))
-
-
-def _check_one(batch: Tensor, name: str) -> None:
-    if len(batch) != 1:
-        came = f"{name} holds {len(batch)}"
-        raise wrong(ValueError, came, "one", f"write {name}[:1]")
+        if not self.nearest.value:
+            return ""
+        # ‖x - r‖² = ‖x‖² - 2 x·r + ‖r‖²: one matrix product, fifteen times faster
+        products = self.images.flatten(1) @ image.flatten()
+        nearest = self.images[(self._squares - 2 * products).argmin()]
+        self.real.value = png_bytes(nearest.unsqueeze(0), zoom=self._small)
+        d = (image - nearest).norm().item()
+        return f"Nearest real image: next to the small ones, at distance {d:.1f}."

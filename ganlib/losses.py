@@ -2,22 +2,14 @@
 
 D's raw output for an image is called its logit. In the classic game it stands for the
 probability sigmoid(logit) that the image is real; elsewhere it is just a score. The
-losses take logits of shape (N,) and return one number (a tensor of shape ()). They
-raise TypeError for logits that are no floats, ValueError for another shape or none at
-all.
+losses take logits of shape (N,) and return one number (a tensor of shape ()).
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
-from ganlib.arguments import check_generator
-from ganlib.checks import (
-    check_images,
-    check_network,
-    check_pairs,
-    check_vectors,
-)
+from ganlib.checks import check_pairs, check_separate
 
 
 def d_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -28,7 +20,6 @@ def d_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
     Source: Goodfellow et al. 2014, equation 1. Taught in notebook 04.
     """
-    check_vectors("D(images)", real_logits=real_logits, fake_logits=fake_logits)
     real_loss = binary_cross_entropy_with_logits(
         real_logits, torch.ones_like(real_logits)
     )
@@ -44,7 +35,6 @@ def g_loss_saturating(fake_logits: Tensor) -> Tensor:
     Its gradient vanishes where D is sure that the fakes are fake.
     Source: Goodfellow et al. 2014, equation 1. Taught in notebook 04.
     """
-    check_vectors("D(images)", fake_logits=fake_logits)
     return -binary_cross_entropy_with_logits(fake_logits, torch.zeros_like(fake_logits))
 
 
@@ -54,7 +44,6 @@ def g_loss_non_saturating(fake_logits: Tensor) -> Tensor:
     Same fixed point as the saturating loss, strong gradient where D is sure.
     Source: Goodfellow et al. 2014, section 3. Taught in notebook 04.
     """
-    check_vectors("D(images)", fake_logits=fake_logits)
     return binary_cross_entropy_with_logits(fake_logits, torch.ones_like(fake_logits))
 
 
@@ -65,7 +54,6 @@ def d_loss_least_squares(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
     Source: Mao et al. 2017, equation 9. Taught in notebook 08.
     """
-    check_vectors("D(images)", real_logits=real_logits, fake_logits=fake_logits)
     return ((real_logits - 1).square().mean() + fake_logits.square().mean()) / 2
 
 
@@ -76,7 +64,6 @@ def g_loss_least_squares(fake_logits: Tensor) -> Tensor:
 
     Source: Mao et al. 2017, equation 9. Taught in notebook 08.
     """
-    check_vectors("D(images)", fake_logits=fake_logits)
     return (fake_logits - 1).square().mean() / 2
 
 
@@ -88,7 +75,6 @@ def d_loss_hinge(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
     Source: Lim and Ye 2017; Miyato et al. 2018, equation 16. Taught in notebook 08.
     """
-    check_vectors("D(images)", real_logits=real_logits, fake_logits=fake_logits)
     return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
 
 
@@ -100,7 +86,6 @@ def d_loss_wasserstein(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
     Source: Arjovsky et al. 2017, equation 2. Taught in notebook 08.
     """
-    check_vectors("D(images)", real_logits=real_logits, fake_logits=fake_logits)
     return fake_logits.mean() - real_logits.mean()
 
 
@@ -109,7 +94,6 @@ def g_loss_wasserstein(fake_logits: Tensor) -> Tensor:
 
     Source: Arjovsky et al. 2017, algorithm 1. Taught in notebook 08.
     """
-    check_vectors("D(images)", fake_logits=fake_logits)
     return -fake_logits.mean()
 
 
@@ -117,13 +101,12 @@ def d_loss_pairing(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Return D's loss when each real image has to beat the fake that it is paired with.
 
     loss_D = mean softplus(D(G(z)) - D(x)); log 2 for a D that cannot tell.
-    Raises ValueError for batches that differ in size.
+    Raises ValueError for two shapes: (N, 1) and (N,) would pair each with all.
 
     Source: Jolicoeur-Martineau 2019; Huang et al. 2024, section 2. Taught in
     notebook 08.
     """
-    check_vectors("D(images)", real_logits=real_logits, fake_logits=fake_logits)
-    check_pairs(real_logits=real_logits, fake_logits=fake_logits)
+    check_pairs(real_logits, fake_logits)
     return softplus(fake_logits - real_logits).mean()
 
 
@@ -131,30 +114,36 @@ def g_loss_pairing(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Return G's loss when each fake has to beat the real image that it is paired with.
 
     loss_G = mean softplus(D(x) - D(G(z))).
-    Raises ValueError for batches that differ in size.
+    Raises ValueError for two shapes: (N, 1) and (N,) would pair each with all.
 
     Source: Jolicoeur-Martineau 2019; Huang et al. 2024, section 2. Taught in
     notebook 08.
     """
-    check_vectors("D(images)", real_logits=real_logits, fake_logits=fake_logits)
-    check_pairs(real_logits=real_logits, fake_logits=fake_logits)
+    check_pairs(real_logits, fake_logits)
     return softplus(real_logits - fake_logits).mean()
+
+
+def logits_and_gradient(D: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return D's logits (N,), and the gradient (N, d) of each by its image's d numbers.
+
+    Both come from one pass and keep their graph, so a penalty on the gradient trains D.
+
+    Raises ValueError for a D with BatchNorm, which mixes the images of a batch.
+    Taught in notebook 08.
+    """
+    check_separate(D)
+    images = images.detach().requires_grad_()
+    logits = D(images)
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return logits, gradient.flatten(1)
 
 
 def input_gradient(D: nn.Module, images: Tensor) -> Tensor:
     """Return the gradient (N, d) of each image's logit by its own d numbers.
 
-    It keeps its graph, so a penalty on it trains D. D must not mix the images of a
-    batch, as BatchNorm does.
-
-    Raises TypeError or ValueError when D is no discriminator or images do not fit it.
-    Taught in notebook 08.
+    Raises ValueError for a D with BatchNorm. Taught in notebook 08.
     """
-    check_network(D, "D")
-    check_images(images, D.image_shape, D)
-    images = images.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(D(images).sum(), images, create_graph=True)
-    return gradient.flatten(1)
+    return logits_and_gradient(D, images)[1]
 
 
 def gradient_penalty(
@@ -163,19 +152,14 @@ def gradient_penalty(
     """Return the penalty for slopes of D other than 1 between real and fake images.
 
     mean (‖∇D(x̂)‖ - 1)² with x̂ = ε x + (1 - ε) G(z), and ε uniform in [0, 1], one for
-    each pair. Its weight is usually 10. Its gradient is finite where ∇D is 0.
+    each pair, drawn on the device of ``generator``. Its weight is usually 10. Its
+    gradient is finite where ∇D is 0.
 
-    Raises TypeError or ValueError when D is no discriminator, when images do not fit
-    it or differ in number, and when generator is none.
+    Raises ValueError for a D with BatchNorm.
     Source: Gulrajani et al. 2017, equation 3. Taught in notebook 08.
     """
-    check_network(D, "D")
-    check_images(real, D.image_shape, D, "real")
-    check_images(fake, D.image_shape, D, "fake")
-    check_pairs(real=real, fake=fake)
-    check_generator(generator)
     shape = (len(real), *[1] * (real.ndim - 1))
-    share = torch.rand(shape, generator=generator, device=real.device)
+    share = torch.rand(shape, generator=generator, device=generator.device).to(real)
     between = share * real + (1 - share) * fake
     return (input_gradient(D, between).norm(dim=1) - 1).square().mean()
 
@@ -185,20 +169,16 @@ def r1_penalty(D: nn.Module, real: Tensor) -> Tensor:
 
     Its weight is called γ.
 
-    Raises TypeError or ValueError when D is no discriminator or images do not fit it.
+    Raises ValueError for a D with BatchNorm.
     Source: Mescheder et al. 2018, equation 9. Taught in notebook 08.
     """
-    check_network(D, "D")
-    check_images(real, D.image_shape, D, "real")
     return input_gradient(D, real).square().sum(1).mean() / 2
 
 
 def r2_penalty(D: nn.Module, fake: Tensor) -> Tensor:
     """Return the same penalty at fakes: R₂ = ½ mean ‖∇D(G(z))‖². G gets no gradient.
 
-    Raises TypeError or ValueError when D is no discriminator or fakes do not fit it.
+    Raises ValueError for a D with BatchNorm.
     Source: Mescheder et al. 2018, equation 10. Taught in notebook 08.
     """
-    check_network(D, "D")
-    check_images(fake, D.image_shape, D, "fake")
     return input_gradient(D, fake).square().sum(1).mean() / 2

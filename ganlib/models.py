@@ -1,11 +1,10 @@
-"""The two networks, and ways to set their first weights."""
+"""The two networks, and ways to set their initial weights."""
 
-import itertools
 import math
 
+import torch
 from torch import Tensor, nn
 
-from ganlib.arguments import check_count, check_layer, check_sizes
 from ganlib.checks import check_images, check_noise
 
 
@@ -14,8 +13,6 @@ def block(in_features: int, out_features: int, normalize: bool = True) -> list:
 
     Shapes: (N, in_features) → (N, out_features). Taught in notebook 02.
     """
-    check_count(in_features, "in_features")
-    check_count(out_features, "out_features")
     layers = [nn.Linear(in_features, out_features)]
     if normalize:
         layers.append(nn.BatchNorm1d(out_features))
@@ -28,16 +25,14 @@ class Generator(nn.Module):
 
     Linear blocks of 128, 256, 512 and 1024 units, then Tanh: 1,510,032 parameters at
     the default sizes, as in the classic fully connected MNIST GAN (PyTorch-GAN,
-    implementations/gan). In train mode BatchNorm mixes the pictures of a batch; use
-    ``.eval()`` to draw each z for itself.
+    implementations/gan). In train mode, BatchNorm mixes the images of a batch; use
+    ``.eval()`` to draw each z by itself.
 
-    Raises TypeError or ValueError when z has a wrong dtype, shape or device, and when
-    it holds one vector only in train mode.
+    Raises TypeError or ValueError for z that are not floats (N, latent_dim).
     Taught in notebook 02.
     """
 
     def __init__(self, latent_dim: int = 100, image_shape: tuple = (1, 28, 28)):
-        check_sizes(image_shape, latent_dim)
         super().__init__()
         self.latent_dim = latent_dim
         self.image_shape = tuple(image_shape)
@@ -51,7 +46,7 @@ class Generator(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        check_noise(z, self.latent_dim, self)
+        check_noise(z, self.latent_dim)
         return self.net(z).view(-1, *self.image_shape)
 
 
@@ -61,12 +56,11 @@ class Discriminator(nn.Module):
     Linear layers of 512, 256 and 1 units with LeakyReLU(0.2): 533,505 parameters at
     the default size.
 
-    Raises TypeError or ValueError when the images have a wrong dtype, shape or device.
+    Raises TypeError or ValueError for images that are not floats (N, *image_shape).
     Taught in notebook 02.
     """
 
     def __init__(self, image_shape: tuple = (1, 28, 28)):
-        check_sizes(image_shape)
         super().__init__()
         self.image_shape = tuple(image_shape)
         self.net = nn.Sequential(
@@ -79,62 +73,8 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.image_shape, self)
+        check_images(images, self.image_shape)
         return self.net(images).squeeze(1)
-
-
-def hidden_layers(in_features: int, width: int, depth: int) -> list:
-    """Return ``depth`` times Linear and LeakyReLU(0.2), each of ``width`` units.
-
-    Shapes: (N, in_features) → (N, width). No BatchNorm: it would tie the points of a
-    batch together. Taught in notebook 07.
-    """
-    check_count(in_features, "in_features")
-    check_count(width, "width")
-    check_count(depth, "depth")
-    sizes = [in_features] + [width] * depth
-    pairs = itertools.pairwise(sizes)
-    return [layer for a, b in pairs for layer in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
-
-
-class PointGenerator(nn.Module):
-    """G for the toy sets: noise (N, latent_dim) → points (N, 2), of any size.
-
-    Raises TypeError or ValueError when z has a wrong dtype, shape or device.
-    Taught in notebook 07.
-    """
-
-    image_shape = (2,)
-
-    def __init__(self, latent_dim: int = 2, width: int = 128, depth: int = 3):
-        check_count(latent_dim, "latent_dim")
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.net = nn.Sequential(
-            *hidden_layers(latent_dim, width, depth), nn.Linear(width, 2)
-        )
-
-    def forward(self, z: Tensor) -> Tensor:
-        check_noise(z, self.latent_dim, self)
-        return self.net(z)
-
-
-class PointDiscriminator(nn.Module):
-    """D for the toy sets: points (N, 2) → logits (N,).
-
-    Raises TypeError or ValueError when the points have a wrong dtype, shape or device.
-    Taught in notebook 07.
-    """
-
-    image_shape = (2,)
-
-    def __init__(self, width: int = 128, depth: int = 3):
-        super().__init__()
-        self.net = nn.Sequential(*hidden_layers(2, width, depth), nn.Linear(width, 1))
-
-    def forward(self, points: Tensor) -> Tensor:
-        check_images(points, self.image_shape, self, "points")
-        return self.net(points).squeeze(1)
 
 
 # The initializers below are meant for ``network.apply(init_...)``. They touch Linear
@@ -147,7 +87,6 @@ def init_normal_(module: nn.Module) -> None:
 
     Source: Radford et al. 2016, section 4. Taught in notebook 03.
     """
-    check_layer(module)
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
         nn.init.zeros_(module.bias)
@@ -158,7 +97,6 @@ def init_xavier_(module: nn.Module) -> None:
 
     Source: Glorot and Bengio 2010, equation 12. Taught in notebook 03.
     """
-    check_layer(module)
     if isinstance(module, nn.Linear):
         nn.init.xavier_normal_(module.weight)
         nn.init.zeros_(module.bias)
@@ -170,7 +108,6 @@ def init_kaiming_(module: nn.Module) -> None:
     0.2 is the slope of the LeakyReLU that follows.
     Source: He et al. 2015, equation 15. Taught in notebook 03.
     """
-    check_layer(module)
     if isinstance(module, nn.Linear):
         nn.init.kaiming_normal_(module.weight, a=0.2, nonlinearity="leaky_relu")
         nn.init.zeros_(module.bias)
@@ -181,7 +118,6 @@ def init_orthogonal_(module: nn.Module) -> None:
 
     Source: Saxe et al. 2014. Taught in notebook 03.
     """
-    check_layer(module)
     if isinstance(module, nn.Linear):
         nn.init.orthogonal_(module.weight)
         nn.init.zeros_(module.bias)
@@ -193,8 +129,20 @@ def init_orthogonal_leaky_(module: nn.Module) -> None:
     LeakyReLU(0.2) makes signals smaller by this factor, so with it they keep their size
     through many layers without BatchNorm. Taught in notebook 08.
     """
-    check_layer(module)
     if isinstance(module, nn.Linear):
         gain = nn.init.calculate_gain("leaky_relu", 0.2)
         nn.init.orthogonal_(module.weight, gain)
         nn.init.zeros_(module.bias)
+
+
+def new_networks(
+    seed: int = 0, image_shape: tuple = (1, 28, 28)
+) -> tuple[Generator, Discriminator]:
+    """Return G and D with the orthogonal initial weights of ``seed``.
+
+    The global random state stays as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # the CPU's alone, which is forked
+        G = Generator(image_shape=image_shape).apply(init_orthogonal_)
+        return G, Discriminator(image_shape).apply(init_orthogonal_)

@@ -1,172 +1,231 @@
-"""The sliders."""
+"""Sliders: two generators side by side, a run over time, frames; and their parts."""
 
-from collections.abc import Mapping, Sequence
+import html
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import ipywidgets
 import torch
+from ipywidgets import HTML, FloatSlider, HBox, IntSlider, Play, VBox
+from matplotlib.figure import Figure
 from torch import Tensor, nn
+from traitlets import link
 
-from ganlib.arguments import check_count, wrong
-from ganlib.checks import (
-    check_images,
-    check_network,
-    check_range,
-    check_vectors,
-)
-from ganlib.explorer import LatentExplorer
-from ganlib.latent import principal_directions
-from ganlib.panels import Comparison, FlipBook, TimeScrubber
-from ganlib.records import Record
+from ganlib.latent import draw, sample_noise, slerp
+from ganlib.plots import figure_image, png_bytes, show_curves, tile_images
+from ganlib.training import Record
+
+WALK = 20  # steps from one seed to the next; Play takes ten a second
+LABEL = {"description_width": "10em"}
+AUTO = {"width": "auto"}  # as wide as its column, or its words
+PROSE = '<p style="line-height: 1.5; margin: 0.5em 0" {}>{}</p>'
+WRAP = {"flex_flow": "row wrap", "grid_gap": "0 2em"}
+SLIDERS = {"flex": "1 1 36em", "max_width": "44em"}  # next to the pictures, or below
 
 
-def explore_latent(
-    G: nn.Module,
-    D: nn.Module | None = None,
-    *,
-    judge: nn.Module | None = None,
-    images: Tensor | None = None,
-    directions: Mapping[str, Tensor] | None = None,
-    zoom: int = 10,
-) -> LatentExplorer:
-    """Return sliders that move the noise z of G, with the pictures that it draws.
+class Panel(VBox):
+    """Pictures, the sliders that move them, and a sentence that says what is shown."""
 
-    Large: the z of ``seed``, or of a place on the ``walk`` along arcs through the next
-    ten seeds, times ``noise scale``, moved along directions. Small: the same z among
-    those of the next 15 seeds, which are scaled and moved in the same way. The
-    directions are G's eight principal ones, with their share of the variance in the
-    last hidden layer, the first eight numbers of z, and those given: vectors
-    (latent_dim,) by name. A slider adds -4 to 4 times its vector.
+    def __init__(self, pictures: Sequence, sliders: Sequence):
+        self.words, self._waiting = HTML(), 0
+        right = VBox([*sliders, self.words], layout=SLIDERS)
+        super().__init__([HBox([VBox(pictures), right], layout=WRAP)])
+        self._redraw()
 
-    With D, the words below give its verdict, with a judge the digit and how sure it is.
-    With images (N, C, H, W) in [-1, 1] a box shows the nearest of them. ``zoom`` is the
-    width of a pixel of the large picture on the screen. In code, ``explorer.z`` and
-    ``explorer.image`` tell what is shown, and can be set.
+    def _follow(self, *sliders: ipywidgets.Widget) -> None:
+        for slider in sliders:
+            slider.observe(self._redraw, names="value")
 
-    Raises TypeError or ValueError for what is no generator, discriminator, judge,
-    images, direction or count, or does not fit G. Taught in notebook 05.
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Let several sliders move, then draw once."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+        self._redraw()
+
+    def _redraw(self, _change: dict | None = None) -> None:
+        if self._waiting:
+            return
+        try:
+            self._say(self._draw())
+        except Exception as error:  # moved by hand, it would only reach Lab's log
+            self.play.playing = False
+            self._say(f"The picture could not be drawn: {error}")
+            raise
+
+    def _say(self, sentence: str) -> None:
+        text = html.escape(sentence, quote=False)
+        self.words.value = PROSE.format('role="status"', text)  # read out aloud
+
+    def _draw(self) -> str:
+        """Set the pictures, and return the sentence that describes them."""
+        raise NotImplementedError
+
+
+class Comparison(Panel):
+    """The same 16 z through two generators; see ``compare``.
+
+    ``z`` (16, latent_dim) and ``images``, a pair of (16, C, H, W), are what is shown.
     """
-    check_network(G, "G")
-    check_count(zoom, "zoom")
-    if D is not None:
-        check_network(D, "D")
-        check_images(torch.zeros(1, *G.image_shape), D.image_shape, name="G's images")
-    if judge is not None:
-        check_network(judge, "judge")
-        check_images(torch.zeros(1, *G.image_shape), (1, 28, 28), name="G's images")
-    if images is not None:
-        check_images(images, G.image_shape)
-        check_range(images)
-    vectors, shares = principal_directions(G, min(8, G.latent_dim))
-    principal = {
-        f"direction {i}": (f"direction {i} · {share:.1%}", vector)
-        for i, (vector, share) in enumerate(zip(vectors, shares, strict=True), 1)
-    }
-    axes = enumerate(torch.eye(G.latent_dim)[:8])
-    single = {f"z[{i}]": (f"z[{i}]", axis) for i, axis in axes}
-    groups = {"principal directions": principal, "single numbers of z": single}
-    if directions is not None:
-        taken = {name for group in groups.values() for name in group}
-        own = _own_directions(directions, G.latent_dim, taken)
-        groups = {"own directions": own, **groups}
-    return LatentExplorer(G, D, judge, images, groups, zoom)
+
+    def __init__(self, G1, G2, names, zoom):
+        self.G1, self.G2, self._zoom = G1, G2, zoom
+        self.pictures = [picture(G.image_shape, zoom, 16) for G in (G1, G2)]
+        pairs = zip(names, self.pictures, strict=True)
+        titled = [VBox([HTML(html.escape(name)), shown]) for name, shown in pairs]
+        super().__init__([HBox(titled, layout=WRAP)], noise_rows(self))
+
+    def _draw(self) -> str:
+        place = self.seed.value + self.walk.value
+        z = noise_at([place + i for i in range(16)], self.G1.latent_dim)
+        self.z = self.scale.value * z
+        self.images = [draw(G, self.z).float().cpu() for G in (self.G1, self.G2)]
+        for shown, images in zip(self.pictures, self.images, strict=True):
+            shown.value = png_bytes(images, zoom=self._zoom)
+        seeds = f"{place:g} to {place + 15:g}, each times {self.scale.value:g}"
+        return f"Both: the z of seeds {seeds}, row by row."
 
 
-def compare(
-    G1: nn.Module,
-    G2: nn.Module,
-    *,
-    names: Sequence[str] = ("first", "second"),
-    zoom: int = 3,
-) -> Comparison:
+class TimeScrubber(Panel):
+    """A slider over the time of a run; see ``scrub``.
+
+    ``record`` and ``images`` are those of the moment that is shown.
+    """
+
+    def __init__(self, history, zoom):
+        self.history, self._zoom = history, zoom
+        self._curves, self._places = _curves([record for record, _ in history])
+        steps = [(f"step {record.step}", i) for i, (record, _) in enumerate(history)]
+        row = _moments(self, steps)
+        images = history[0][1]
+        self.picture = picture(images.shape[1:], zoom, len(images))
+        self.curves = picture(self._curves.shape[1:], 1)
+        super().__init__([self.picture], [self.curves, row])
+
+    def _draw(self) -> str:
+        self.record, self.images = self.history[self.moment.value]
+        self.picture.value = png_bytes(self.images, zoom=self._zoom)
+        marked = self._curves.clone()
+        marked[(..., *self._places[self.moment.value])] = -1  # black
+        self.curves.value = png_bytes(marked)
+        r = self.record
+        sentence = f"Step {r.step}: loss of D {r.d_loss:.2f}, of G {r.g_loss:.2f}."
+        if math.isfinite(r.d_real):
+            real, fake = f"{r.d_real:.0%}", f"{r.d_fake:.0%}"
+            sentence += f" On average, D gives real images {real} and fakes {fake}."
+        return f"{sentence} The black line marks this moment in the curves."
+
+
+class FlipBook(Panel):
+    """A slider over frames; see ``flip``. ``frame`` is the one that is shown."""
+
+    def __init__(self, frames, captions, zoom):
+        self.frames, self.captions, self._zoom = frames, captions, zoom
+        row = _moments(self, [(caption, i) for i, caption in enumerate(captions)])
+        self.picture = picture(frames[0].shape[1:], zoom, len(frames[0]))
+        super().__init__([self.picture], [row])
+
+    def _draw(self) -> str:
+        self.frame = self.frames[self.moment.value]
+        self.picture.value = png_bytes(self.frame, zoom=self._zoom)
+        return f"The picture of {self.captions[self.moment.value]}."
+
+
+def compare(G1: nn.Module, G2: nn.Module, *, names=("first", "second"), zoom: int = 3):
     """Return sliders that send the same 16 z through two generators, side by side.
 
-    Raises TypeError or ValueError for what is no generator, for two with another
-    latent_dim, for other than two names, and for a zoom below 1. Used in notebook 03.
+    The generators have the same latent_dim. Used in notebook 03.
     """
-    check_network(G1, "G1")
-    check_network(G2, "G2")
-    check_count(zoom, "zoom")
-    if G1.latent_dim != G2.latent_dim:
-        came, expected = f"G2 takes {G2.latent_dim} numbers", f"{G1.latent_dim}, as G1"
-        mend = f"build it with latent_dim={G1.latent_dim}"
-        raise wrong(ValueError, came, expected, mend)
-    if not isinstance(names, list | tuple) or len(names) != 2:
-        mend = 'write names=("first", "second")'
-        raise wrong(ValueError, f"names is {names!r}", "one for each generator", mend)
     return Comparison(G1, G2, names, zoom)
 
 
-def scrub(history: Sequence[tuple[Record, Tensor]], *, zoom: int = 3) -> TimeScrubber:
-    """Return a slider over a training: pictures of the same noise, and the curves.
+def scrub(history: Sequence[tuple[Record, Tensor]], *, zoom: int = 3):
+    """Return a slider over a run: images of the same noise, and the curves.
 
     ``history`` is a list of (record, images), as collected in the loop around
-    ``train``: images (N, C, H, W) in [-1, 1], drawn from the same z each time.
-
-    Raises TypeError or ValueError for another list, for images that cannot be drawn or
-    change their shape, and for a zoom below 1. Used in notebook 04.
+    ``train``: images (N, C, H, W) in [-1, 1], drawn from the same z each time. Used in
+    notebook 04.
     """
-    check_count(zoom, "zoom")
-    pairs = isinstance(history, Sequence) and len(history) > 0
-    if not pairs or not all(
-        isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Record)
-        for pair in history
-    ):
-        pair = "(record, sample_images(record.averaged, 16, seed=0))"
-        mend = f"write [{pair} for record in train(G, D, images, config)]"
-        came = f"history came as {type(history).__name__}"
-        raise wrong(TypeError, came, "a list of pairs (record, images)", mend)
-    for _, images in history:
-        check_images(images)
-        if images.shape != history[0][1].shape:
-            came = f"history holds images of shape {tuple(images.shape)}"
-            expected = f"{tuple(history[0][1].shape)}, as in the first pair"
-            raise wrong(ValueError, came, expected, "draw as many each time")
     return TimeScrubber(history, zoom)
 
 
-def flip(
-    frames: Sequence[Tensor], captions: Sequence[str], *, zoom: int = 1
-) -> FlipBook:
+def flip(frames: Sequence[Tensor], captions: Sequence[str], *, zoom: int = 1):
     """Return a slider, with Play, over frames: batches of images (N, C, H, W).
 
-    Each frame is one grid, as in ``save_animation``; a figure becomes a frame by
-    ``figure_image``. ``captions`` names each frame, and all names differ.
-
-    Raises TypeError or ValueError for frames that cannot be drawn or change their
-    shape, for captions that do not fit them, and for a zoom below 1. Used in
+    Each frame is one grid, as in ``film``; a figure becomes a frame by
+    ``figure_image``. ``captions`` names each frame, and all names differ. Used in
     notebook 00.
     """
-    check_count(zoom, "zoom")
-    if not isinstance(frames, Sequence) or len(frames) == 0:
-        came, mend = f"frames came as {type(frames).__name__}", "write list(frames)"
-        if isinstance(frames, Sequence):
-            came, mend = "there are no frames in this list", "pass [images]"
-        raise wrong(TypeError, came, "a list of images (N, C, H, W)", mend)
-    for frame in frames:
-        check_images(frame, name="frames")
-        if frame.shape != frames[0].shape:
-            came = f"frames come with shape {tuple(frame.shape)}"
-            expected = f"{tuple(frames[0].shape)}, as the first"
-            raise wrong(ValueError, came, expected, "draw all at one size")
-    named = isinstance(captions, list | tuple) and len(set(captions)) == len(captions)
-    if not named or len(captions) != len(frames):
-        came, mend = f"captions came as {captions!r:.40}", "write list(map(str, range("
-        expected = f"{len(frames)} different names, one for each frame"
-        raise wrong(ValueError, came, expected, f"{mend}{len(frames)})))")
     return FlipBook(frames, captions, zoom)
 
 
-def _own_directions(
-    directions: Mapping[str, Tensor], latent_dim: int, taken: set[str]
-) -> dict[str, tuple[str, Tensor]]:
-    """Return the learner's directions with their labels, or refuse them."""
-    mend = f'write {{"mine": torch.eye({latent_dim})[0]}}'
-    if not isinstance(directions, Mapping) or len(directions) == 0:
-        came = f"directions came as {type(directions).__name__}"
-        raise wrong(TypeError, came, "a dictionary of vectors by name", mend)
-    for name, vector in directions.items():
-        check_vectors(f"torch.eye({latent_dim})[0]", **{"a direction": vector})
-        if len(vector) != latent_dim or name in taken:
-            came = f"direction {name!r} holds {len(vector)} numbers"
-            expected = f"{latent_dim} and a name of its own"
-            raise wrong(ValueError, came, expected, mend)
-    return {name: (name, vector) for name, vector in directions.items()}
+def noise_rows(panel: Panel) -> list[ipywidgets.Widget]:
+    """Give a panel the sliders ``seed``, ``walk`` with ``play``, and ``scale``."""
+    how = HTML("Click a slider, then use the arrow keys, or drag it.")
+    panel.seed = IntSlider(0, 0, 999, description="seed", style=LABEL, layout=AUTO)
+    panel.walk = new_slider("walk (seeds)", 0.0, 0.0, 10.0, 1 / WALK)
+    panel.play = Play(max=10 * WALK, interval=100)
+    there, back = (lambda n: n / WALK), (lambda share: round(share * WALK))
+    link((panel.play, "value"), (panel.walk, "value"), transform=(there, back))
+    panel.scale = new_slider("noise scale", 1.0, 0.0, 2.0, 0.05)
+    panel._follow(panel.seed, panel.walk, panel.scale)
+    return [how, panel.seed, _with_play(panel.walk, panel.play), panel.scale]
+
+
+def _moments(panel: Panel, options: Sequence[tuple[str, int]]) -> HBox:
+    """Give a panel a slider over these moments, which begins at the last, and Play."""
+    last = len(options) - 1
+    panel.moment = ipywidgets.SelectionSlider(
+        options=options, value=last, description="time", layout=AUTO
+    )
+    panel.play = Play(value=last, max=last, interval=200)
+    link((panel.play, "value"), (panel.moment, "value"))
+    panel._follow(panel.moment)
+    return _with_play(panel.moment, panel.play)
+
+
+def _with_play(slider: ipywidgets.Widget, play: Play) -> HBox:
+    slider.layout.flex = "1 1 20em"
+    return HBox([slider, play], layout={"flex_flow": "row wrap"})
+
+
+def new_slider(label: str, value: float, low: float, high: float, step: float):
+    limits = {"min": low, "max": high, "step": step}
+    return FloatSlider(value, **limits, description=label, style=LABEL, layout=AUTO)
+
+
+def noise_at(places: Sequence[float], latent_dim: int) -> Tensor:
+    """Return z (N, latent_dim) at N places on the arcs from seed to seed."""
+    rows = []
+    for place in places:
+        seed, share = math.floor(place), place % 1
+        start, end = (sample_noise(1, latent_dim, seed=seed + i) for i in (0, 1))
+        rows.append(slerp(start[0], end[0], torch.tensor([share])) if share else start)
+    return torch.cat(rows)
+
+
+def picture(image_shape: Sequence[int], zoom: int, count: int = 1):
+    """Return a widget as large as ``png_bytes`` of ``count`` images of this shape."""
+    height, width = tile_images(torch.zeros(count, *image_shape)).shape[:2]
+    fixed = {"width": f"{zoom * width}px", "height": f"{zoom * height}px"}
+    fixed |= {"flex": "0 0 auto", "object_fit": "contain"}  # in a narrow window smaller
+    return ipywidgets.Image(format="png", layout=fixed)
+
+
+def _curves(records: Sequence[Record]) -> tuple[Tensor, list[tuple]]:
+    """Return the curves as an image, and where in it each record's line is.
+
+    Drawn once: a figure takes 35 ms, a line in its pixels nearly nothing.
+    """
+    figure = Figure(figsize=(4.5, 3), layout="constrained")
+    ax = show_curves(records, figure.subplots())
+    image = figure_image(figure)  # (1, 3, H, W)
+    seen = [(record.images_seen / 1000, 0) for record in records]
+    columns = ax.transData.transform(seen)[:, 0].round().astype(int).tolist()
+    height = image.shape[2]
+    rows = slice(round(height - ax.bbox.y1), round(height - ax.bbox.y0))
+    return image, [(rows, slice(column - 1, column + 1)) for column in columns]

@@ -64,9 +64,13 @@ def denormal_numbers():
 @pytest.fixture
 def unchanged_global_random_state():
     torch.rand(1)  # away from where a test before may have left it
-    before = torch.get_rng_state()
+    generators = [torch.default_generator, *torch.cuda.default_generators]
+    before = [generator.get_state() for generator in generators]
     yield
-    assert torch.equal(torch.get_rng_state(), before), "the global random state moved"
+    for generator, state in zip(generators, before, strict=True):
+        assert torch.equal(generator.get_state(), state), (
+            "the global random state moved"
+        )
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +115,7 @@ class TinyGenerator(nn.Module):
 
 
 class TinyDiscriminator(nn.Module):
-    """Linear layers only; ``calls`` counts its forwards, two in each step."""
+    """Linear layers only; ``calls`` counts its forward passes, two in each step."""
 
     def __init__(self, image_shape=(1, 4, 4)):
         super().__init__()
