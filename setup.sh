@@ -8,8 +8,8 @@
 #   CONSTRAINTS  the list of exact versions  (default: constraints.txt; empty: the newest)
 #
 # Two small files inside .venv say how far it got:
-#   .installing  the set-up has begun. Still there at the next call: it was interrupted.
-#   .installed   the set-up is whole; holds the folder and the Python it was made for.
+#   .installing  the setup has begun. Still there at the next call: it was interrupted.
+#   .installed   the setup is complete; holds the folder and the Python it was made for.
 set -u
 cd "$(dirname "$0")" || exit 1
 
@@ -19,14 +19,22 @@ oldest="3.11" # requires-python in pyproject.toml
 stamp="$venv/.installed"
 here=$(pwd -P)
 
-say() { printf 'set-up: %s\n' "$*"; }
+say() { printf 'setup: %s\n' "$*"; }
 stop() {
-    printf 'set-up: %s\n' "$*" >&2
+    printf 'setup: %s\n' "$*" >&2
     exit 1
 }
 
 # "3.12", or nothing where that Python does not run.
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+
+# "Python 3.12.1, 64-bit, on Darwin x86_64": what decides whether there is a torch for it.
+platform_of() {
+    "$1" -c 'import platform as p, sys
+print("Python %s, %d-bit, on %s %s" % (
+    p.python_version(), 64 if sys.maxsize > 2**32 else 32, p.system(), p.machine()
+) + (" without glibc" if p.system() == "Linux" and p.libc_ver()[0] != "glibc" else ""))'
+}
 
 new_enough() { # 3.9 < 3.11: compared number by number, not as text
     [ "${1%%.*}" -gt "${oldest%%.*}" ] ||
@@ -41,24 +49,24 @@ if [ -f "$stamp" ]; then
         changed=$(find pyproject.toml ${constraints:+"$constraints"} setup.sh \
             -newer "$stamp" | tr '\n' ' ')
         [ -n "$changed" ] || exit 0
-        say "changed since the last set-up: ${changed% }; updating $venv."
+        say "changed since the last setup: ${changed% }; updating $venv."
         state=update
     else
         # An absolute path is baked into a venv, and the name of its Python.
-        say "this folder was moved or copied, or the Python of $venv was replaced: making $venv anew."
+        say "this folder was moved or copied, or the Python of $venv was replaced: making $venv again."
         state=broken
     fi
 elif [ -f "$venv/.installing" ]; then
-    say "an earlier set-up was interrupted: making $venv anew."
+    say "an earlier setup was interrupted: making $venv again."
     state=broken
 elif [ -n "$(version_of "$venv/bin/python")" ]; then
-    say "$venv is there already: installing what is missing in it."
+    say "$venv is there already: installing what it lacks."
     state=update
 elif [ -f "$venv/pyvenv.cfg" ]; then
-    say "the Python of $venv no longer runs: making $venv anew."
+    say "the Python of $venv no longer runs: making $venv again."
     state=broken
 elif [ -e "$venv" ] && [ -n "$(ls -A "$venv" 2>/dev/null)" ]; then
-    stop "$venv exists but is no virtual environment; move it away, or choose another name: make lab VENV=.venv2"
+    stop "$venv exists but is not a virtual environment; move it away, or choose another name: make lab VENV=.venv2"
 fi
 
 # ---- 2. A Python, the disk space, the virtual environment ---------------------------
@@ -78,7 +86,7 @@ else
         found="$found${found:+, }$candidate is $version"
     done
     if [ -z "$python" ] && [ -n "$found" ]; then
-        stop "the course needs Python $oldest or newer, but $found; install a newer one beside it (https://www.python.org/downloads/), then: make lab PYTHON=/path/to/python3"
+        stop "the course needs Python $oldest or newer, but $found; install a newer one as well (https://www.python.org/downloads/), then: make lab PYTHON=/path/to/python3"
     elif [ -z "$python" ] && [ -n "${PYTHON:-}" ]; then
         stop "there is no Python called $PYTHON here; give its name or full path (make lab PYTHON=python3.12), or leave PYTHON out to use the first one that is new enough."
     elif [ -z "$python" ]; then
@@ -116,20 +124,22 @@ log="$venv/pip.log"
 rm -f "$log"
 if ! "$venv/bin/python" -m pip install --disable-pip-version-check --log "$log" \
     -e '.[test]' ${constraints:+-c "$constraints"}; then
-    version=$(version_of "$venv/bin/python")
-    if grep -q 'No space left on device' "$log" 2>/dev/null; then
-        stop "the disk is full: make room where this folder lies, in the temporary folder (TMPDIR) and in your home folder (pip's cache), and try again."
-    elif grep -q 'No matching distribution found for torch' "$log" 2>/dev/null &&
-        ! grep -qE 'NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError' "$log"; then
-        stop "there is no torch for this Python ($version); take a 64-bit Python from 3.11 to 3.14: make lab PYTHON=python3.12"
+    # Without a network, or without a torch for this machine, pip finds "no matching
+    # distribution", or with exact versions that "resolution is impossible": its log tells
+    # the two apart.
+    if grep -qs 'No space left on device' "$log"; then
+        stop "the disk is full: make room on the disk of this folder, in the temporary folder (TMPDIR) and in your home folder (pip's cache), then try again."
+    elif grep -qsE 'No matching distribution found for torch|depends on torch[=>]' "$log" &&
+        ! grep -qsE 'connection broken by|confirming the ssl certificate' "$log"; then
+        stop "pip found no torch for this machine ($(platform_of "$venv/bin/python")). torch comes for Python $oldest to 3.14, 64-bit, on Linux with glibc (x86_64 or aarch64), on Macs with an Apple processor (arm64) and on Windows; with a Python of this kind, run: make lab PYTHON=/path/to/python3. Other machines, such as Intel Macs, need a Linux container (docker run -it python:3.12, for example)."
     elif [ -f "$stamp" ]; then
-        stop "the update failed; without a network try again later, and meanwhile go on with what is installed: touch $stamp"
+        stop "the update failed; without a network, try again later and go on with what is installed until then: touch $stamp"
     fi
     stop "the installation failed; pip's last lines above say why. Most often the network is missing or was cut: try again when it is back."
 fi
 
-# pip is content, but do the parts fit? A torch and a torchvision from two different
-# indexes (one for CPU, one for CUDA) install well together and then fail at import.
+# pip is done, but do the parts fit? A torch and a torchvision from two different
+# indexes (one for CPU, one for CUDA) install together and then fail at import.
 if ! "$venv/bin/python" -c 'import torch, torchvision' 2>"$venv/import.log"; then
     rm -f "$venv/.installing" # the next call goes on from here instead of starting over
     tail -n 1 "$venv/import.log" >&2
