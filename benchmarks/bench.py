@@ -1,5 +1,6 @@
-"""What the benchmarks share: child processes, tables, and CSV files that say whence."""
+"""What all benchmarks share: options, child processes, tables, and the CSV files."""
 
+import argparse
 import csv
 import json
 import os
@@ -12,9 +13,20 @@ import ganlib  # noqa: F401, limits the spinning of threads, if torch comes late
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
-# What libgomp takes when nobody sets it. Just not setting it would not do, since
+# What libgomp takes when no one sets it. Just not setting it would not do, since
 # importing ganlib does.
 NO_SPIN_LIMIT = {"GOMP_SPINCOUNT": "300000"}
+
+
+def options(text: str, *names: str, **settings: object) -> argparse.Namespace:
+    """Return what the command line says; one option may be described, as argparse does.
+
+    ``text`` is the script's docstring, and its first line the help.
+    """
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    if names:
+        parser.add_argument(*names, **settings)
+    return parser.parse_args()
 
 
 def child(script: str, *arguments: object, env: dict | None = None) -> subprocess.Popen:
@@ -32,7 +44,7 @@ def answer(process: subprocess.Popen) -> dict:
     """Wait for a child and return the JSON object on the last line that it printed."""
     output, _ = process.communicate()
     if process.returncode != 0:
-        raise SystemExit(f"{' '.join(process.args)} failed; its error stands above.")
+        raise SystemExit(f"{' '.join(process.args)} failed; its error is above.")
     return json.loads(output.splitlines()[-1])
 
 

@@ -3,10 +3,9 @@
 python benchmarks/latency.py           # under a minute; nothing else should run
 """
 
-from bench import FOLDER, save, show  # before torch: see there
+from bench import FOLDER, options, save, show  # before torch: see there
 
 # isort: split
-import argparse
 import shutil
 import statistics
 import sys
@@ -15,17 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ganlib.checkpoint import load_or_train
+from ganlib.checkpoint import load_or_train, load_or_train_judge
 from ganlib.data import load_images
-from ganlib.judge import train_judge
+from ganlib.explorer import explore_latent
 from ganlib.latent import sample_images
 from ganlib.training import Record, TrainConfig
-from ganlib.widgets import compare, explore_latent, scrub
+from ganlib.widgets import compare, scrub
 
 sys.path.insert(0, str(FOLDER.parent / "site"))
 
 EVENTS = 300
-PICTURES_MS = """count => {
+IMAGES_MS = """count => {
     const times = [];
     for (let i = 0; i < count; i++) {
         const z = explorer.noise(i), start = performance.now();
@@ -49,41 +48,32 @@ def event_ms(move: Callable[[int], None]) -> list[float]:
 def kernel_events(G, D, judge, images) -> Iterator[tuple[str, list[float]]]:
     """Yield what was moved, and how long the kernel was busy each time."""
 
-    def directions(explorer):
-        slider = explorer.moves["direction 1"]
-        return lambda i: setattr(slider, "value", (i % 80) / 10 - 4)
+    def moved(slider, place):
+        return event_ms(lambda i: setattr(slider, "value", place(i)))
+
+    def step(i):
+        return (i % 80) / 10 - 4
 
     explorer = explore_latent(G)
-    yield "explorer: direction", event_ms(directions(explorer))
-    walk = event_ms(lambda i: setattr(explorer.walk, "value", (i % 200) / 20))
-    yield "explorer: walk", walk
-    yield (
-        "explorer: seed",
-        event_ms(lambda i: setattr(explorer.seed, "value", i + 1)),
-    )
+    yield "explorer: direction", moved(explorer.moves["direction 1"], step)
+    yield "explorer: walk", moved(explorer.walk, lambda i: (i % 200) / 20)
+    yield "explorer: seed", moved(explorer.seed, lambda i: i + 1)
     explorer = explore_latent(G, D, judge=judge, images=images)
-    yield "explorer: direction, with D and judge", event_ms(directions(explorer))
+    slider, name = explorer.moves["direction 1"], "explorer: direction, with D"
+    yield f"{name} and judge", moved(slider, step)
     explorer.nearest.value = True
-    yield (
-        "explorer: direction, with D, judge and nearest image",
-        event_ms(directions(explorer)),
-    )
-    panel = compare(G, G)
-    yield "compare: seed", event_ms(lambda i: setattr(panel.seed, "value", i + 1))
+    yield f"{name}, judge and nearest image", moved(slider, step)
+    yield "compare: seed", moved(compare(G, G).seed, lambda i: i + 1)
+    numbers = 1.0, 0.6, 0.8, 0.6, 0.4, 0.7, G
     history = [
-        (
-            Record(100 * i, 6400 * i, 1.0, 0.6, 0.8, 0.6, 0.4, 0.7, G),
-            sample_images(G, 16, seed=i),
-        )
+        (Record(100 * i, 6400 * i, *numbers), sample_images(G, 16, seed=i))
         for i in range(1, 51)
     ]
-    slider = scrub(history)
-    moved = event_ms(lambda i: setattr(slider.moment, "value", i % 50))
-    yield "scrub: time", moved
+    yield "scrub: time", moved(scrub(history).moment, lambda i: i % 50)
 
 
 def page_ms(G) -> list[float]:
-    """Return the milliseconds that explorer.html takes for each of EVENTS pictures."""
+    """Return the milliseconds that explorer.html takes for each of EVENTS images."""
     from explorer_page import write_explorer
     from playwright.sync_api import sync_playwright
 
@@ -95,16 +85,15 @@ def page_ms(G) -> list[float]:
         )
         page = browser.new_page()
         page.goto(path.as_uri())
-        page.evaluate(PICTURES_MS, 20)
-        return page.evaluate(PICTURES_MS, EVENTS)
+        page.evaluate(IMAGES_MS, 20)
+        return page.evaluate(IMAGES_MS, EVENTS)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.parse_args()
+    options(__doc__)
     data = load_images("mnist")
     G, D = load_or_train(TrainConfig(), data.images)
-    judge = train_judge(data.images, data.labels)
+    judge = load_or_train_judge(data.images, data.labels)
     found = list(kernel_events(G, D, judge, data.images))
     found.append(("explorer.html: one picture", page_ms(G)))
     rows = [

@@ -4,10 +4,9 @@ python benchmarks/paper.py --epochs 60 # about 20 minutes, stored at the end
 python benchmarks/paper.py --epochs 5  # to try it
 """
 
-from bench import save, show  # before torch: see there
+from bench import options, save, show  # before torch: see there
 
 # isort: split
-import argparse
 import math
 import time
 from collections.abc import Iterator
@@ -20,10 +19,10 @@ from torch.nn.functional import softplus
 from ganlib.checkpoint import load_or_train
 from ganlib.data import load_images
 from ganlib.latent import sample_images
-from ganlib.parzen import parzen_log_likelihood
+from ganlib.metrics import parzen_log_likelihood
 from ganlib.training import TrainConfig
 
-TOLD_AFTER = (1, 5, 10, 25, 50, 100, 250)  # epochs
+SHOWN_AFTER = (1, 5, 10, 25, 50, 100, 250)  # epochs
 
 
 class Maxout(nn.Module):
@@ -38,7 +37,7 @@ class Maxout(nn.Module):
 
 
 def networks(pixel_means: Tensor) -> tuple[nn.Sequential, nn.Sequential]:
-    """Return G and D of the authors' mnist.yaml, with its first weights.
+    """Return G and D of the authors' mnist.yaml, with its initial weights.
 
     G's last bias is the logit of the mean of each pixel. Both return logits.
     """
@@ -115,16 +114,14 @@ def k_means(images: Tensor, count: int) -> Tensor:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=60)
-    epochs = parser.parse_args().epochs
+    epochs = options(__doc__, "--epochs", type=int, default=60).epochs
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
     mnist, test = load_images("mnist"), load_images("mnist", "test").images
     used, validation = mnist.images.split([50_000, 10_000])
     rows = []
 
-    def tell(name: str, centers: Tensor, seconds: float) -> None:
+    def report(name: str, centers: Tensor, seconds: float) -> None:
         found = parzen_log_likelihood(centers.clamp(-1, 1), validation, test)
         rows.append(
             {
@@ -139,16 +136,16 @@ def main():
         print(*rows[-1].values(), flush=True)
 
     started = time.perf_counter()
-    tell("k-means centers", k_means(used, 1000), time.perf_counter() - started)
+    report("k-means centers", k_means(used, 1000), time.perf_counter() - started)
     for count in (1000, 10_000):
-        tell("real training images", used[:count], 0)
+        report("real training images", used[:count], 0)
     G, _ = load_or_train(TrainConfig(), mnist.images)
-    tell("generator of notebook 04", sample_images(G, 10_000, seed=0), 0)
+    report("generator of notebook 04", sample_images(G, 10_000, seed=0), 0)
     started = time.perf_counter()
     for epoch, G in train((used.flatten(1) + 1) / 2, epochs):
-        if epoch in TOLD_AFTER or epoch == epochs:
+        if epoch in SHOWN_AFTER or epoch == epochs:
             seconds = time.perf_counter() - started
-            tell(f"the paper's G, {epoch} epochs", samples(G, 10_000), seconds)
+            report(f"the paper's G, {epoch} epochs", samples(G, 10_000), seconds)
     save("paper", rows)
     show("Parzen log-likelihood of 10,000 test images", rows)
 

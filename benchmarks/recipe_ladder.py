@@ -2,37 +2,27 @@
 
 Each rung adds one change to the rung before and trains with ``train`` for as many
 steps as the last rung does. The quality is the Fréchet distance of 10,000 samples
-to the test images in the features of the course's judge, three seeds each. Two
-trainings run at a time, one thread each: only their quality is recorded.
+to the test images in the features of the course's judge, three seeds each. Two runs at
+a time, one thread each: only their quality is recorded.
 
     python benchmarks/recipe_ladder.py     # about 12 minutes; nothing else should run
 """
 
-from bench import save, show  # before torch: see there
+from bench import options, save, show  # before torch: see there
 
 # isort: split
-import multiprocessing
 import statistics
 from dataclasses import replace
 
+import runs
 import torch
 
-from ganlib.data import load_images
-from ganlib.evaluation import frechet_distance
-from ganlib.judge import train_judge
-from ganlib.latent import sample_images
 from ganlib.models import Discriminator, Generator, init_orthogonal_
 from ganlib.training import TrainConfig, train
 
 SEEDS = (0, 1, 2)
 OURS = TrainConfig()
-TEXTBOOK = replace(
-    OURS,
-    lr_g=2e-4,
-    lr_d=2e-4,
-    betas=(0.5, 0.999),
-    ema_share=0.0,
-)
+TEXTBOOK = replace(OURS, lr_g=2e-4, lr_d=2e-4, betas=(0.5, 0.999), ema_share=0.0)
 CHANGES = [  # name, settings, initializer; all settings before stay in force
     ("textbook, eps put right", {}, None),
     ("learning rate 1e-3", {"lr_g": OURS.lr_g, "lr_d": OURS.lr_d}, None),
@@ -46,19 +36,9 @@ def rungs():
     """Yield name, TrainConfig and initializer of every rung, the first one first."""
     config, initializer = TEXTBOOK, None
     for name, settings, new_initializer in CHANGES:
-        config, initializer = (
-            replace(config, **settings),
-            new_initializer or initializer,
-        )
+        config = replace(config, **settings)
+        initializer = new_initializer or initializer
         yield name, config, initializer
-
-
-def prepare():
-    global _images, _test, _judge
-    torch.set_num_threads(1)
-    data = load_images("mnist", offline=True)
-    _images, _test = data.images, load_images("mnist", "test", offline=True).images
-    _judge = train_judge(data.images, data.labels)
 
 
 def climb(job):
@@ -68,32 +48,28 @@ def climb(job):
     G, D = Generator(), Discriminator()
     if initializer:
         G, D = G.apply(initializer), D.apply(initializer)
-    *_, last = train(G, D, _images, config)
-    fake = sample_images(last.averaged, 10_000, seed=1234)
-    found = round(frechet_distance(_judge, _test, fake), 2)
+    *_, last = train(G, D, runs.images, config)
+    found = runs.distance(last.averaged)
     print(f"{name}, seed {config.seed}: {found}", flush=True)
     return {"rung": number, "change": name, "seed": config.seed, "distance": found}
 
 
 def main():
-    assert list(rungs())[-1][1] == OURS, "the last rung is the recipe of the course"
+    options(__doc__)
     jobs = [
         (number, name, replace(config, seed=seed), initializer)
         for seed in SEEDS
         for number, (name, config, initializer) in enumerate(rungs())
     ]
-    with multiprocessing.get_context("spawn").Pool(2, prepare) as pool:
-        rows = list(pool.imap_unordered(climb, jobs, chunksize=1))
+    rows = list(runs.two_at_a_time(climb, jobs))
     rows.sort(key=lambda row: (row["rung"], row["seed"]))
     save("recipe_ladder", rows)
+    distances = {name: [] for name, *_ in CHANGES}
+    for row in rows:
+        distances[row["change"]].append(row["distance"])
     medians = [
-        {
-            "change": name,
-            "median distance": statistics.median(
-                row["distance"] for row in rows if row["rung"] == number
-            ),
-        }
-        for number, (name, _, _) in enumerate(rungs())
+        {"change": name, "median distance": statistics.median(found)}
+        for name, found in distances.items()
     ]
     show("From the textbook recipe to ours", medians)
 

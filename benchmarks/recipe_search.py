@@ -5,55 +5,50 @@ as long on two cores, so a larger batch has fewer steps. Two variants train at a
 each on one thread; only their quality is recorded, seconds are ``time_to_quality``'s.
 Variants that are in the CSV already are not trained again.
 
-    python benchmarks/recipe_search.py [--seeds 0 1 2] [variant ...]
+    python benchmarks/recipe_search.py [--seeds 0 1 2]
 """
 
-import bench  # before torch: see there
+from bench import options, save  # before torch: see there
 
 # isort: split
-import argparse
-import multiprocessing
 from dataclasses import dataclass, replace
 
+import runs
 import torch
 from torch import nn
-from torch.nn.functional import relu, softplus
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ganlib.data import batch_indices, load_images
-from ganlib.evaluation import frechet_distance
-from ganlib.judge import train_judge
-from ganlib.latent import sample_images
-from ganlib.losses import d_loss, g_loss_non_saturating
+from ganlib.data import batch_indices
+from ganlib.losses import (
+    d_loss,
+    d_loss_hinge,
+    d_loss_pairing,
+    g_loss_non_saturating,
+    g_loss_pairing,
+    g_loss_wasserstein,
+    r1_penalty,
+)
 from ganlib.models import Discriminator, Generator, init_orthogonal_, init_xavier_
-from ganlib.results import read_results
+from ganlib.steps import take_step
 
 # Steps that take about as long as 6,600 at batch 32 (ms a step: 6.7, 7.5, 9.8, 14.0).
 STEPS = {16: 7400, 32: 6600, 64: 5050, 128: 3550}
 
 
-def hinge_d(real_logits, fake_logits):
-    return (relu(1 - real_logits) + relu(1 + fake_logits)).mean() / 2
+def plain_g(real_logits, fake_logits):
+    return g_loss_non_saturating(fake_logits)
 
 
-def hinge_g(fake_logits, real_logits):
-    return -fake_logits.mean()
+def half_hinge_d(real_logits, fake_logits):
+    return d_loss_hinge(real_logits, fake_logits) / 2
 
 
-def paired_d(real_logits, fake_logits):  # relativistic, as in R3GAN
-    return softplus(fake_logits - real_logits).mean()
-
-
-def paired_g(fake_logits, real_logits):
-    return softplus(real_logits - fake_logits).mean()
+def hinge_g(real_logits, fake_logits):
+    return g_loss_wasserstein(fake_logits)
 
 
 def smooth_d(real_logits, fake_logits):  # real images have the label 0.9
     return d_loss(real_logits, fake_logits) + 0.05 * real_logits.mean()
-
-
-def plain_g(fake_logits, real_logits):
-    return g_loss_non_saturating(fake_logits)
 
 
 def init_default_(module):
@@ -105,8 +100,8 @@ VARIANTS = {
     "r1 0.1": replace(B, r1=0.1, steps=5900),
     "r1 1": replace(B, r1=1.0, steps=5900),
     "real label 0.9": replace(B, losses=(smooth_d, plain_g)),
-    "relativistic": replace(B, losses=(paired_d, paired_g)),
-    "hinge": replace(B, losses=(hinge_d, hinge_g)),
+    "relativistic": replace(B, losses=(d_loss_pairing, g_loss_pairing)),
+    "hinge": replace(B, losses=(half_hinge_d, hinge_g)),
     "noise 0.2": replace(B, noise=0.2),
     "dropout 0.3 in D": replace(B, dropout=0.3),
     "shifted by 1": replace(B, shift=1),
@@ -140,39 +135,25 @@ VARIANTS |= {
 }
 
 
-class _Seen:
-    """What D sees: images with noise, moved by some pixels, or as they are."""
-
-    def __init__(self, variant, steps, generator):
-        self.variant, self.steps, self.generator = variant, steps, generator
-
-    def start(self, step, count):
-        v = self.variant
-        self.sigma = v.noise * (1 - step / self.steps)
-        self.move = torch.randint(-v.shift, v.shift + 1, (2,), generator=self.generator)
-
-    def __call__(self, images):
-        if self.sigma:
-            noise = torch.randn(images.shape, generator=self.generator)
-            images = images + self.sigma * noise
-        if self.variant.shift:
-            images = images.roll(tuple(self.move.tolist()), (2, 3))
-        return images
+def seen_by_d(images, variant, left, move, generator):
+    """Return the images with noise, and moved by some pixels, as D sees them."""
+    if variant.noise:
+        noise = torch.randn(images.shape, generator=generator)
+        images = images + left * variant.noise * noise
+    return images.roll(move, (2, 3)) if variant.shift else images
 
 
-def _networks(variant, seed):
+def networks(variant, seed):
     torch.manual_seed(seed)
     G = Generator().apply(variant.init)
     D = Discriminator().apply(variant.init)
     if variant.dropout:
-        flat, *layers = D.net
-        for i in (4, 2):
-            layers.insert(i, nn.Dropout(variant.dropout))
-        D.net = nn.Sequential(flat, *layers)
+        for i in (5, 3):
+            D.net.insert(i, nn.Dropout(variant.dropout))
     return G, D
 
 
-def _batches(images, variant, steps, order):
+def batches(images, variant, steps, order):
     """Yield batches; when half of the images have passed, they grow."""
     small = steps * variant.growth // (variant.growth + 1)
     done = 0
@@ -187,7 +168,7 @@ def _batches(images, variant, steps, order):
                 break
 
 
-def _average(G, variant):
+def average_of(G, variant):
     def mix(averaged, current, count):
         done = average.n_averaged.item()
         decay = min(variant.ema, (1 + done) / (variant.warm_up + done))
@@ -199,85 +180,56 @@ def _average(G, variant):
 
 def train_variant(variant, seed, images):
     steps = variant.steps or STEPS[variant.batch]
-    G, D = _networks(variant, seed)
+    G, D = networks(variant, seed)
     opt_g = torch.optim.Adam(G.parameters(), variant.lr_g, variant.betas, fused=True)
     opt_d = torch.optim.Adam(
         D.parameters(), variant.lr_d, variant.betas_d or variant.betas, fused=True
     )
     generator = torch.Generator().manual_seed(seed)
     order = torch.Generator().manual_seed(seed + 1)
-    seen = _Seen(variant, steps, generator)
-    average = _average(G, variant)
-    batches = _batches(images, variant, steps, order)
+    average = average_of(G, variant)
     d_function, g_function = variant.losses
     torch.set_flush_denormal(True)
-    for step in range(steps):
+    for step, real in zip(range(steps), batches(images, variant, steps, order)):  # noqa: B905
         share = min(1.0, (steps - step) / (steps * variant.decay))
         opt_g.param_groups[0]["lr"] = share * variant.lr_g
         opt_d.param_groups[0]["lr"] = share * variant.lr_d
-        real = next(batches)
-        seen.start(step, len(real))
+        shift = torch.randint(
+            -variant.shift, variant.shift + 1, (2,), generator=generator
+        )
+        how = variant, 1 - step / steps, tuple(shift.tolist()), generator
         fake = G(torch.randn(len(real), 100, generator=generator))
-        both = seen(torch.cat([real, fake.detach()]))
-        real_logits, fake_logits = D(both).chunk(2)
-        loss = d_function(real_logits, fake_logits)
+        both = seen_by_d(torch.cat([real, fake.detach()]), *how)
+        loss = d_function(*D(both).chunk(2))
         if variant.r1 and step % variant.r1_every == 0:
-            leaf = real.clone().requires_grad_()
-            (slope,) = torch.autograd.grad(D(leaf).sum(), leaf, create_graph=True)
-            penalty = slope.flatten(1).square().sum(1).mean()
-            loss = loss + variant.r1_every * variant.r1 / 2 * penalty
-        opt_d.zero_grad()
-        loss.backward()
-        opt_d.step()
-        D.requires_grad_(False)
-        with torch.no_grad():
-            real_logits = D(seen(real)) if g_function is paired_g else None
-        loss = g_function(D(seen(fake)), real_logits)
-        opt_g.zero_grad()
-        loss.backward()
-        opt_g.step()
-        D.requires_grad_(True)
+            loss = loss + variant.r1_every * variant.r1 * r1_penalty(D, real)
+        take_step(opt_d, loss)
+        real_logits = None
+        if g_function is g_loss_pairing:
+            with torch.no_grad():
+                real_logits = D(seen_by_d(real, *how))
+        take_step(opt_g, g_function(real_logits, D(seen_by_d(fake, *how))))
         average.update_parameters(G)
     return average.module, steps
 
 
-def _try(job):
+def search(job):
+    """Train one variant with one seed; return its row."""
     name, seed = job
-    torch.set_num_threads(1)
-    G, steps = train_variant(VARIANTS[name], seed, _images)
-    fake = sample_images(G, 10_000, seed=1234)
-    distance = frechet_distance(_judge, _test, fake)
-    return {
-        "variant": name,
-        "seed": seed,
-        "steps": steps,
-        "distance": round(distance, 2),
-    }
-
-
-def _prepare():
-    global _images, _test, _judge
-    torch.set_num_threads(1)
-    train = load_images("mnist", "train", offline=True)
-    _images, _test = train.images, load_images("mnist", "test", offline=True).images
-    _judge = train_judge(train.images, train.labels)
+    G, steps = train_variant(VARIANTS[name], seed, runs.images)
+    distance = runs.distance(G)
+    return {"variant": name, "seed": seed, "steps": steps, "distance": distance}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("variants", nargs="*", metavar="variant")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    arguments = parser.parse_args()
-    stored = (bench.RESULTS / "recipe_search.csv").exists()
-    rows = read_results("recipe_search") if stored else []
+    seeds = options(__doc__, "--seeds", nargs="+", type=int, default=[0]).seeds
+    rows = runs.stored("recipe_search")
     done = {(row["variant"], row["seed"]) for row in rows}
-    jobs = [(n, s) for n in arguments.variants or VARIANTS for s in arguments.seeds]
-    jobs = [job for job in jobs if job not in done]
-    with multiprocessing.get_context("spawn").Pool(2, _prepare) as pool:
-        for row in pool.imap_unordered(_try, jobs, chunksize=1):
-            print(row, flush=True)
-            rows.append(row)
-            bench.save("recipe_search", rows)
+    jobs = [(name, seed) for name in VARIANTS for seed in seeds]
+    for row in runs.two_at_a_time(search, [job for job in jobs if job not in done]):
+        print(row, flush=True)
+        rows.append(row)
+        save("recipe_search", rows)
 
 
 if __name__ == "__main__":

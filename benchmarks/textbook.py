@@ -1,10 +1,10 @@
 """The classic MNIST GAN, trained as most tutorials train it: the yardstick.
 
 Networks, loss, optimizer and loop follow PyTorch-GAN (implementations/gan/gan.py): a
-torchvision data set behind a DataLoader that turns every image into a Pillow picture
+torchvision dataset behind a DataLoader that turns every image into a Pillow image
 and back, Sigmoid and BCELoss, Adam 2e-4 with betas (0.5, 0.999), batch 64, PyTorch's
 own initialization, G first, and both losses printed at every step. The one setting
-is the ``eps`` of BatchNorm: 0.8 there by mistake, 1e-5 when it is put right.
+is the ``eps`` of BatchNorm: 0.8 there by mistake, 1e-5 when it is fixed.
 """
 
 import torch

@@ -1,24 +1,23 @@
-"""What a busy neighbor costs a training, for several settings of the threads.
+"""What a busy neighbor costs a run, for several settings of the threads.
 
-A step of ``train`` is timed alone, beside a process that keeps one core busy (a
-browser, say), and beside a second training of the same kind. GOMP_SPINCOUNT is how
-long a waiting thread of torch spins before it sleeps: 300,000 if nobody sets it.
+A step of ``train`` is timed alone, next to a process that keeps one core busy (a
+browser, say), and next to a second run of the same kind. GOMP_SPINCOUNT is how long a
+waiting thread of torch spins before it sleeps: 300,000 if no one sets it.
 
     python benchmarks/threads.py           # about 10 minutes; nothing else should run
 """
 
-from bench import answer, child, save, say, show  # before torch: see there
+from bench import answer, child, options, save, say, show  # before torch: see there
 
 # isort: split
-import argparse
 import statistics
 import subprocess
 import sys
 
+import runs
 import torch
 
-from ganlib.checkpoint import new_networks
-from ganlib.training import TrainConfig, train
+from ganlib.training import TrainConfig
 
 SPINS = (300_000, 10_000, 5_000, 3_000, 2_000, 1_000)
 ROUNDS, SECONDS = 3, 3.0
@@ -28,14 +27,7 @@ def child_main(batch_size):
     """Time ``train`` for a few seconds after a warm-up of 1 second."""
     images = torch.rand(4096, 1, 28, 28) * 2 - 1
     config = TrainConfig(batch_size=batch_size, steps=10**6, record_every=10)
-    first = None
-    for record in train(*new_networks(config), images, config):
-        if first is None and record.seconds > 1:
-            first = record
-        if first and record.seconds - first.seconds > SECONDS:
-            break
-    seconds, steps = record.seconds - first.seconds, record.step - first.step
-    say(step_ms=1000 * seconds / steps)
+    say(step_ms=1000 * runs.time_train(images, config, 1, SECONDS))
 
 
 def settings():
@@ -90,15 +82,13 @@ def measure(batch_size):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("batch", nargs="?", type=int, help="only for child processes")
-    arguments = parser.parse_args()
-    if arguments.batch:
-        child_main(arguments.batch)
+    said = options(__doc__, "batch", nargs="?", type=int, help="for child processes")
+    if said.batch:
+        child_main(said.batch)
         return
     rows = measure(TrainConfig().batch_size)
     save("threads", rows)
-    show("A step alone and beside a neighbor: medians of three rounds", rows)
+    show("A step alone and next to a neighbor: medians of three rounds", rows)
 
 
 if __name__ == "__main__":

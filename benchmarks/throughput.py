@@ -1,4 +1,4 @@
-"""How fast is a training? The textbook loop, ganlib's, and the limit of this machine.
+"""How fast is a run? The textbook loop, ganlib's, and the limit of this machine.
 
 The loops alternate, one process each, five rounds, with the same networks and the same
 batch. The limit is what the matrix products take at the highest rate that a product
@@ -12,6 +12,7 @@ from bench import (  # before torch: see there
     NO_SPIN_LIMIT,
     answer,
     child,
+    options,
     peak_memory,
     save,
     say,
@@ -19,17 +20,18 @@ from bench import (  # before torch: see there
 )
 
 # isort: split
-import argparse
 import statistics
 import time
 
+import runs
 import torch
 from torch.nn.functional import linear
 from torch.utils.flop_counter import FlopCounterMode
 
-from ganlib.checkpoint import new_networks
 from ganlib.data import load_images
-from ganlib.training import TrainConfig, d_step, g_step, train
+from ganlib.models import new_networks
+from ganlib.steps import d_step, g_step
+from ganlib.training import TrainConfig
 
 ROUNDS, SECONDS = 5, 10.0
 
@@ -55,45 +57,29 @@ def ganlib_child(batch_size):
     """Time ``train`` after a warm-up of 2 seconds."""
     images = load_images("mnist", offline=True).images
     config = TrainConfig(batch_size=batch_size, steps=10**6)
-    first = None
-    for record in train(*new_networks(config), images, config):
-        if first is None and record.seconds > 2:
-            first = record
-        if first and record.seconds - first.seconds > SECONDS:
-            break
-    seen, seconds = (
-        getattr(record, name) - getattr(first, name)
-        for name in ("images_seen", "seconds")
-    )
-    say(images_per_second=seen / seconds, memory=peak_memory())
+    step = runs.time_train(images, config, 2, SECONDS)
+    say(images_per_second=batch_size / step, memory=peak_memory())
 
 
 def limit_child(batch_size):
     """Measure the limit, and what the parts of a step take, in ms."""
-    config = TrainConfig(batch_size=batch_size)
-    G, D = new_networks(config)
-    optimizers = [
-        torch.optim.Adam(network.parameters(), 1e-3, fused=True) for network in (G, D)
-    ]
+    G, D = new_networks()
+    opt_g, opt_d = (torch.optim.Adam(n.parameters(), 1e-3, fused=True) for n in (G, D))
     real = torch.rand(batch_size, 1, 28, 28) * 2 - 1
-
-    def step():
-        fake = G(torch.randn(batch_size, G.latent_dim))
-        d_step(D, optimizers[1], real, fake)
-        g_step(D, optimizers[0], fake)
-
     with FlopCounterMode(display=False) as counter:
-        step()
+        fake = G(torch.randn(batch_size, G.latent_dim))
+        d_step(D, opt_d, real, fake)
+        g_step(D, opt_g, fake)
     flops = counter.get_total_flops()
     square = torch.randn(2048, 2048)
-    peak = 2 * 2048**3 / _fastest(lambda: square @ square)
+    peak = 2 * 2048**3 / fastest(lambda: square @ square)
     block = torch.randn(2**22)
     copied = torch.empty_like(block)
-    bandwidth = 2 * 4 * block.numel() / _fastest(lambda: copied.copy_(block))
+    bandwidth = 2 * 4 * block.numel() / fastest(lambda: copied.copy_(block))
     weights = sum(p.numel() for network in (G, D) for p in network.parameters())
     moved = 7 * 4 * weights  # read weight, gradient and two memories; write all but one
-    products = _fastest(lambda: _products(G, D, batch_size))
-    adam = _fastest(lambda: [optimizer.step() for optimizer in optimizers])
+    products = fastest(products_of(G, D, batch_size))
+    adam = fastest(lambda: (opt_g.step(), opt_d.step()))
     say(
         limit_ms=1000 * (flops / peak + moved / bandwidth),
         mflop_per_image=flops / batch_size / 1e6,
@@ -106,27 +92,33 @@ def limit_child(batch_size):
     )
 
 
-def _products(G, D, batch_size, _cache={}):  # noqa: B006, made once on purpose
-    """Only the matrix products of one step, in the shapes that they have in it."""
-    if not _cache:
-        for name, network, rows in (("G", G, batch_size), ("D", D, 2 * batch_size)):
-            _cache[name] = [
-                (torch.randn(rows, w.shape[1]), torch.randn(rows, w.shape[0]), w.data)
-                for w in network.parameters()
-                if w.ndim == 2
-            ]
-    for name in ("G", "D"):
-        for i, (inputs, slopes, weight) in enumerate(_cache[name]):
-            linear(inputs, weight)  # forward
-            slopes.T @ inputs  # gradient of the weight
-            if i > 0:
-                slopes @ weight  # gradient of the layer's input
-    for inputs, slopes, weight in _cache["D"]:  # G's step goes through D
-        linear(inputs[:batch_size], weight)
-        slopes[:batch_size] @ weight
+def products_of(G, D, batch_size):
+    """Return a function that does only the matrix products of one step, as it does."""
+
+    def factors(network, rows):
+        weights = [w.detach() for w in network.parameters() if w.ndim == 2]
+        return [
+            (torch.randn(rows, w.shape[1]), torch.randn(rows, len(w)), w)
+            for w in weights
+        ]
+
+    of_g, of_d = factors(G, batch_size), factors(D, 2 * batch_size)
+
+    def multiply():
+        for layers in (of_g, of_d):
+            for i, (inputs, slopes, weight) in enumerate(layers):
+                linear(inputs, weight)  # forward
+                slopes.T @ inputs  # gradient of the weight
+                if i > 0:
+                    slopes @ weight  # gradient of the layer's input
+        for inputs, slopes, weight in of_d:  # G's step goes through D
+            linear(inputs[:batch_size], weight)
+            slopes[:batch_size] @ weight
+
+    return multiply
 
 
-def _fastest(function, seconds=1.5):
+def fastest(function, seconds=1.5):
     """Return the shortest time of many calls, in seconds."""
     best, until = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < until:
@@ -144,48 +136,49 @@ def measure(batch_size):
             env = NO_SPIN_LIMIT if name == "textbook" else None
             found.append(answer(child("throughput.py", batch_size, name, env=env)))
 
-    def median(name, key):
-        return statistics.median(found[key] for found in answers[name])
-
-    slow, fast = (median(name, "images_per_second") for name in ("textbook", "ganlib"))
-    step = 1000 * batch_size / fast
-    limit, products, adam = (
-        median("limit", key) for key in ("limit_ms", "products_ms", "adam_ms")
-    )
+    median = {
+        name: {key: statistics.median(a[key] for a in found) for key in found[0]}
+        for name, found in answers.items()
+    }
+    slow, fast = (median[n]["images_per_second"] for n in ("textbook", "ganlib"))
+    limit, step = median["limit"], 1000 * batch_size / fast
+    every = {
+        n: [f"{a['images_per_second']:.0f}" for a in answers[n]]
+        for n in answers
+        if n != "limit"
+    }
     return {
         "batch": batch_size,
         "textbook_images_per_s": round(slow),
         "ganlib_images_per_s": round(fast),
         "ratio": round(fast / slow, 2),
-        "share_of_limit": round(limit / step, 2),
+        "share_of_limit": round(limit["limit_ms"] / step, 2),
         "step_ms": round(step, 2),
-        "limit_ms": round(limit, 2),
-        "products_at_peak_ms": round(median("limit", "products_at_peak_ms"), 2),
-        "products_in_their_shapes_ms": round(products, 2),
-        "adam_at_bandwidth_ms": round(median("limit", "adam_at_bandwidth_ms"), 2),
-        "adam_ms": round(adam, 2),
-        "rest_ms": round(step - products - adam, 2),
-        "mflop_per_image": round(median("limit", "mflop_per_image"), 1),
-        "peak_gflops": round(median("limit", "peak_gflops")),
-        "bandwidth_gb_per_s": round(median("limit", "bandwidth_gb")),
-        "textbook_memory_gb": round(median("textbook", "memory"), 2),
-        "ganlib_memory_gb": round(median("ganlib", "memory"), 2),
-        "textbook_all": " ".join(
-            f"{a['images_per_second']:.0f}" for a in answers["textbook"]
-        ),
-        "ganlib_all": " ".join(
-            f"{a['images_per_second']:.0f}" for a in answers["ganlib"]
-        ),
+        "limit_ms": round(limit["limit_ms"], 2),
+        "products_at_peak_ms": round(limit["products_at_peak_ms"], 2),
+        "products_in_their_shapes_ms": round(limit["products_ms"], 2),
+        "adam_at_bandwidth_ms": round(limit["adam_at_bandwidth_ms"], 2),
+        "adam_ms": round(limit["adam_ms"], 2),
+        "rest_ms": round(step - limit["products_ms"] - limit["adam_ms"], 2),
+        "mflop_per_image": round(limit["mflop_per_image"], 1),
+        "peak_gflops": round(limit["peak_gflops"]),
+        "bandwidth_gb_per_s": round(limit["bandwidth_gb"]),
+        "textbook_memory_gb": round(median["textbook"]["memory"], 2),
+        "ganlib_memory_gb": round(median["ganlib"]["memory"], 2),
+        "textbook_all": " ".join(every["textbook"]),
+        "ganlib_all": " ".join(every["ganlib"]),
     }
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("batch", nargs="?", type=int, help="only for child processes")
-    parser.add_argument("only", nargs="?", choices=["textbook", "ganlib", "limit"])
-    arguments = parser.parse_args()
-    if arguments.only:
-        globals()[f"{arguments.only}_child"](arguments.batch)
+    children = {
+        "textbook": textbook_child,
+        "ganlib": ganlib_child,
+        "limit": limit_child,
+    }
+    child_of = options(__doc__, "child", nargs="*", help="for child processes").child
+    if child_of:
+        children[child_of[1]](int(child_of[0]))
         return
     rows = [measure(batch_size) for batch_size in (64, 32)]
     save("throughput", rows)

@@ -1,38 +1,33 @@
-"""How good are the pictures after so many seconds? The textbook recipe and ours.
+"""How good are the images after so many seconds? The textbook recipe and ours.
 
 Three curves with three seeds each: Fréchet distance (10,000 samples, the test images,
 the course's judge) against seconds of training on this machine.
 
-- the textbook recipe as published, BatchNorm eps 0.8, and with eps put right: trained
-  for as many images as the textbook loop shows in 600 seconds, at the images per
-  second that ``throughput.py`` measured (run it first). These trainings read the images
-  from memory and run two at a time, one thread each; what they compute is the same.
+- the textbook recipe as published, BatchNorm eps 0.8, and with eps fixed: trained for
+  as many images as the textbook loop shows in 600 seconds, at the images per second
+  that ``throughput.py`` measured (run it first). These runs read the images from
+  memory, two at a time, one thread each; what they compute is the same.
 - ours: ``train`` with ``TrainConfig()``, by its own clock, alone on the machine.
 
-``--control`` adds the eps put right, seed 0, in the textbook's own loop, by its clock.
+``--control`` adds the fixed eps, seed 0, in the textbook's own loop, by its clock.
 
     python benchmarks/time_to_quality.py   # about 35 minutes; nothing else should run
 """
 
-from bench import save, show  # before torch: see there
+from bench import options, save, show  # before torch: see there
 
 # isort: split
-import argparse
 import contextlib
-import multiprocessing
 import os
 import time
 
+import runs
 import torch
 from textbook import PUBLISHED_EPS, RIGHT_EPS, loader, networks
 from textbook import train as train_textbook
 
-from ganlib.checkpoint import new_networks
-from ganlib.data import batch_indices, load_images
-from ganlib.evaluation import frechet_distance
-from ganlib.judge import train_judge
-from ganlib.latent import sample_images
-from ganlib.results import read_results
+from ganlib.data import batch_indices
+from ganlib.models import new_networks
 from ganlib.training import TrainConfig, train
 
 SEEDS = (0, 1, 2)
@@ -40,17 +35,12 @@ SECONDS = (15, 30, 60, 120, 240, 420, 600)
 AS_PUBLISHED, CORRECTED, OURS = "textbook, eps 0.8", "textbook, eps 1e-5", "ganlib"
 
 
-def distance(G):
-    fake = sample_images(G, 10_000, seed=1234)
-    return round(frechet_distance(_judge, _test, fake), 2)
-
-
 def from_memory(seed, batch_size=64):
-    """Yield (images, labels) as the DataLoader does, without its pictures."""
+    """Yield (images, labels) as the DataLoader does, without reading and converting."""
     order = torch.Generator().manual_seed(seed)
     while True:
-        for indices in batch_indices(len(_images), batch_size, generator=order):
-            yield _images[indices], None
+        for indices in batch_indices(len(runs.images), batch_size, generator=order):
+            yield runs.images[indices], None
 
 
 def from_loader():
@@ -67,7 +57,7 @@ def follow(curve, eps, seed, batches, clock):
         for seen in train_textbook(G, D, batches):
             if clock(seen) >= due[0]:
                 paused = time.perf_counter()
-                rows.append(_row(curve, seed, due.pop(0), seen, distance(G)))
+                rows.append(_row(curve, seed, due.pop(0), seen, G))
                 if not due:
                     return rows
                 clock.paused += time.perf_counter() - paused
@@ -95,7 +85,6 @@ class RateClock:
 
 def follow_in_memory(job):
     curve, eps, seed, rate = job
-    torch.set_num_threads(1)
     return follow(curve, eps, seed, from_memory(seed), RateClock(rate))
 
 
@@ -103,15 +92,15 @@ def follow_ours(seed):
     """Train our recipe; return a row every 1,000 steps and at the end."""
     config = TrainConfig(seed=seed)
     rows = []
-    for record in train(*new_networks(config), _images, config):
+    for record in train(*new_networks(seed), runs.images, config):
         if record.step % 1000 == 0 or record.step == config.steps:
             seconds = round(record.seconds, 1)
-            found = distance(record.averaged)
-            rows.append(_row(OURS, seed, seconds, record.images_seen, found))
+            rows.append(_row(OURS, seed, seconds, record.images_seen, record.averaged))
     return rows
 
 
-def _row(curve, seed, seconds, seen, found):
+def _row(curve, seed, seconds, seen, G):
+    found = runs.distance(G)
     print(f"{curve}, seed {seed}: {seconds:.0f} s, {found}", flush=True)
     return {
         "curve": curve,
@@ -122,32 +111,20 @@ def _row(curve, seed, seconds, seen, found):
     }
 
 
-def prepare():
-    global _images, _test, _judge
-    data = load_images("mnist", offline=True)
-    _images, _test = data.images, load_images("mnist", "test", offline=True).images
-    _judge = train_judge(data.images, data.labels)
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--control", action="store_true")
-    arguments = parser.parse_args()
-    measured = {row["batch"]: row for row in read_results("throughput")}
+    control = options(__doc__, "--control", action="store_true").control
+    measured = {row["batch"]: row for row in runs.stored("throughput")}
     rate = measured[64]["textbook_images_per_s"]
     jobs = [
         (curve, eps, seed, rate)
         for seed in SEEDS
         for curve, eps in ((AS_PUBLISHED, PUBLISHED_EPS), (CORRECTED, RIGHT_EPS))
     ]
-    rows = []
-    with multiprocessing.get_context("spawn").Pool(2, prepare) as pool:
-        for found in pool.imap_unordered(follow_in_memory, jobs, chunksize=1):
-            rows += found
-    prepare()
+    rows = [r for found in runs.two_at_a_time(follow_in_memory, jobs) for r in found]
+    runs.prepare(torch.get_num_threads())
     for seed in SEEDS:
         rows += follow_ours(seed)
-    if arguments.control:
+    if control:
         name = f"{CORRECTED}, own clock"
         rows += follow(name, RIGHT_EPS, 0, from_loader(), MeasuredClock())
     rows.sort(key=lambda row: (row["curve"], row["seed"], row["seconds"]))

@@ -1,42 +1,46 @@
 """Five objectives on the ring and the grid: modes, quality, balance, seconds.
 
 Three seeds of each, ten of the two that are best on the grid. All share networks,
-learning rates and steps. Each result is stored as soon as it is there, and a run that
-is stopped goes on where it was: it trains only what results/toys.csv lacks. Two
-trainings run at a time, one thread each. Their seconds are not those of the clock,
-which depend on what else the machine does: the script first times steps of all
+learning rates and steps. Each result is stored as soon as it is there, and a benchmark
+that is stopped goes on where it was: it trains only what results/toys.csv lacks. Two
+runs at a time, one thread each. Their seconds are not measured in wall-clock time,
+which depends on what else the machine does: the script first times steps of all
 objectives in turn, on one thread, and multiplies the median by the number of steps.
 
     python benchmarks/toys.py          # about an hour on two cores
     python benchmarks/toys.py --fresh  # forget what is stored
 """
 
-from bench import save, show  # before torch: see there
+from bench import options, save, show  # before torch: see there
 
 # isort: split
-import argparse
 import itertools
-import multiprocessing
 import statistics
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
+import runs
 import torch
 
-from ganlib.data import GRID, RING, sample_points
-from ganlib.evaluation import mode_coverage
 from ganlib.latent import sample_images
-from ganlib.models import PointDiscriminator, PointGenerator, init_orthogonal_leaky_
-from ganlib.results import read_results
-from ganlib.training import TrainConfig, classic_update, train
-from ganlib.updates import (
+from ganlib.models import init_orthogonal_leaky_
+from ganlib.steps import (
+    classic_update,
     cosine_rate,
     hinge_update,
     pairing_update,
     r1_update,
     wasserstein_update,
 )
+from ganlib.toys import (
+    GRID,
+    RING,
+    PointDiscriminator,
+    PointGenerator,
+    mode_coverage,
+    sample_points,
+)
+from ganlib.training import TrainConfig, train
 
 TOYS = {"ring": RING, "grid": GRID}
 STEPS = {"ring": 3000, "grid": 12_000}
@@ -58,19 +62,6 @@ def update_of(objective: str, seed: int) -> Callable:
     }[objective]
 
 
-def config_of(toy: str, seed: int) -> TrainConfig:
-    steps = STEPS[toy]
-    return TrainConfig(
-        steps=steps,
-        batch_size=256,
-        lr_g=2e-3,
-        lr_d=2e-3,
-        betas=(0.0, 0.99),
-        record_every=steps // 4,
-        seed=seed,
-    )
-
-
 def networks(seed: int) -> tuple[PointGenerator, PointDiscriminator]:
     torch.manual_seed(seed)
     G = PointGenerator(width=WIDTH, depth=DEPTH).apply(init_orthogonal_leaky_)
@@ -78,27 +69,26 @@ def networks(seed: int) -> tuple[PointGenerator, PointDiscriminator]:
 
 
 def step_ms(rounds: int = 100) -> dict[str, float]:
-    """Return the median milliseconds of one update of both players, by objective."""
-    torch.set_num_threads(1)
-    G, D = networks(0)
-    opt_g, opt_d = (torch.optim.Adam(n.parameters(), fused=True) for n in (G, D))
-    real = sample_points(GRID, 256, seed=0)
     updates = {name: update_of(name, 0) for name in OBJECTIVES}
-    times = {name: [] for name in OBJECTIVES}
-    for _ in range(rounds):
-        for name, update in updates.items():
-            started = time.perf_counter()
-            update(D, opt_d, opt_g, real, G(torch.randn(256, 2)), 0.0)
-            times[name].append(1000 * (time.perf_counter() - started))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return runs.update_ms(
+        updates, *networks(0), sample_points(GRID, 256, seed=0), rounds
+    )
 
 
 def train_toy(job: tuple[str, str, int]) -> dict:
     """Train one objective on one toy with one seed; return its row."""
     toy, objective, seed = job
-    torch.set_num_threads(1)
     G, D = networks(seed)
-    points, config = sample_points(TOYS[toy], 100_000, seed=0), config_of(toy, seed)
+    points = sample_points(TOYS[toy], 100_000, seed=0)
+    config = TrainConfig(
+        steps=STEPS[toy],
+        batch_size=256,
+        lr_g=2e-3,
+        lr_d=2e-3,
+        betas=(0.0, 0.99),
+        record_every=STEPS[toy] // 4,
+        seed=seed,
+    )
     try:
         *_, last = train(
             G, D, points, config, update_of(objective, seed), rate=cosine_rate
@@ -126,11 +116,7 @@ def row(job: tuple, captured: int, high_quality: float, kl: float) -> dict:
 
 def stored() -> list[dict]:
     """Return the rows of before, if they were made with the same steps."""
-    try:
-        rows = read_results("toys")
-    except FileNotFoundError:
-        return []
-    return [row for row in rows if row["steps"] == STEPS[row["toy"]]]
+    return [row for row in runs.stored("toys") if row["steps"] == STEPS[row["toy"]]]
 
 
 def missing(rows: list[dict], objectives: Iterable[str], seeds: range) -> list[tuple]:
@@ -148,18 +134,14 @@ def best_two(rows: list[dict]) -> list[str]:
     """
 
     def quality(name: str) -> tuple[float, float]:
-        mine = [
-            row
-            for row in rows
-            if row["toy"] == "grid"
-            and row["objective"] == name
-            and row["seed"] in SEEDS
-        ]
+        first = (("grid", name, seed) for seed in SEEDS)
+        mine = [found[job] for job in first]
         return tuple(
             statistics.median(row[what] for row in mine)
             for what in ("modes", "high_quality")
         )
 
+    found = {(row["toy"], row["objective"], row["seed"]): row for row in rows}
     return sorted(OBJECTIVES, key=quality)[-2:]
 
 
@@ -196,23 +178,15 @@ def means(rows: list[dict]) -> list[dict]:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fresh", action="store_true")
-    rows = [] if parser.parse_args().fresh else stored()
-    ms = step_ms()
-
-    def store() -> None:
-        for row in rows:
-            row["seconds"] = round(row["steps"] * ms[row["objective"]] / 1000)
-        save("toys", sorted(rows, key=order))
-
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        for choose, seeds in ((lambda _: OBJECTIVES, SEEDS), (best_two, MORE_SEEDS)):
-            jobs = missing(rows, choose(rows), seeds)
-            for found in pool.imap_unordered(train_toy, jobs, chunksize=1):
-                rows.append(found)
-                store()
-    store()
+    fresh = options(__doc__, "--fresh", action="store_true").fresh
+    rows, ms = [] if fresh else stored(), step_ms()
+    for choose, seeds in ((lambda _: OBJECTIVES, SEEDS), (best_two, MORE_SEEDS)):
+        jobs = missing(rows, choose(rows), seeds)
+        for found in runs.two_at_a_time(train_toy, jobs, runs.one_thread):
+            rows.append(found)
+            for row in rows:
+                row["seconds"] = round(row["steps"] * ms[row["objective"]] / 1000)
+            save("toys", sorted(rows, key=order))
     show("Toy sets: means over seeds", means(rows))
 
 

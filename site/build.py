@@ -33,15 +33,15 @@ class Neighbor(NamedTuple):
 def build_site(
     folder: Path, write_explorer_page: Callable[[Path], object], root: Path = ROOT
 ) -> None:
-    """Build the site of the repository ``root`` into ``folder``, whole or not at all.
+    """Build the site of the repository into ``folder``, complete or not at all.
 
     ``write_explorer_page`` gets the path of explorer.html and writes it; it comes last,
     since it may train first.
 
-    Raises SiteError, with a sentence on what to mend; the old site then stays.
+    Raises SiteError, with a sentence on what to fix; the old site then stays.
     """
     if folder.exists() and not (folder / "explorer.html").is_file():
-        raise SiteError(f"{folder} exists and is no site: choose another folder.")
+        raise SiteError(f"{folder} exists and is not a site: choose another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="site-") as work:
         new = Path(work) / "new"
@@ -101,7 +101,7 @@ def index_page(readme: Path, names: dict[Path, str]) -> Page:
 
 
 def check_links(folder: Path) -> None:
-    """Refuse a site in which a link leads to no page, or to no place on its page."""
+    """Raise an error if a link leads to no page, or to no place on its page."""
     soups = {
         path.name: BeautifulSoup(path.read_text("utf-8"), "html.parser")
         for path in sorted(folder.glob("*.html"))
@@ -119,7 +119,7 @@ def check_links(folder: Path) -> None:
 
 def write_trained_explorer(path: Path) -> None:
     """Write the explorer of the generator that notebook 04 trains."""
-    # Imported here, so that a mistake in a notebook is told before torch is loaded.
+    # Imported here, so that a mistake in a notebook is reported before torch is loaded.
     from explorer_page import write_explorer
 
     from ganlib.data import load_images

@@ -17,7 +17,7 @@ CONVERTER = LatexToMathML(fancy_error=False)
 # license, OFL, allows to embed it); nothing else of ziamath is used.
 FONT = distribution("ziamath").locate_file("ziamath/fonts/STIXTwoMath-Regular.ttf")
 
-# What a browser draws although it stands in no formula: the signs of roots and bars,
+# What a browser draws though no formula contains it: the signs of roots and bars,
 # and for a single letter (x in MathML) its slanted form, a character of its own.
 SIGNS = "√‾¯ˆ_{}()[]|‖ "
 SLANTED = [chr(c) for c in (0x210E, *range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C))]

@@ -23,7 +23,8 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/gif", "image/png", "image/jpeg")
 SHOWN = {WIDGET, *PICTURES, "text/plain"}
 ACTIVE = ["script", "style", "link", "iframe", "object", "embed", "form"]
-WHAT_TO_SEE = "What to see:"
+FILM = re.compile(r'data:image/gif;base64,([^"]+)".* width="(\d+)"')  # of plots.film
+LOOK = re.compile(r"\*\*What to (look for|see):\*\*")
 
 
 class Page(NamedTuple):
@@ -33,7 +34,7 @@ class Page(NamedTuple):
     heading: str  # the h1
     sections: list[tuple[str, str]]  # anchor and HTML of each h2
     body: str  # all that follows the h1
-    math: str  # every character that stands in a formula
+    math: str  # every character of its formulas
 
 
 # --- Markdown
@@ -49,7 +50,7 @@ class CourseRenderer(IPythonRenderer):
         return to_mathml(body, display=False)
 
     def block_math(self, body: str) -> str:
-        # A span, since it stands inside a paragraph; it scrolls on a narrow screen.
+        # A span, since it is inside a paragraph; it scrolls on a narrow screen.
         return f'<span class="formula">{to_mathml(body, display=True)}</span>'
 
     def latex_environment(self, name: str, body: str) -> str:
@@ -82,7 +83,8 @@ def notebook_page(path: Path, pages: dict[Path, str]) -> Page:
     try:
         notebook = nbformat.read(path, 4)
         check_outputs(notebook)
-        describe_pictures(notebook)
+        unpack_films(notebook)
+        describe_figures(notebook)
         exporter = CellsExporter(template_file=str(HERE / "cells.html.j2"))
         html, _ = exporter.from_notebook_node(notebook)
         return finished_page(html, path, pages)
@@ -91,7 +93,7 @@ def notebook_page(path: Path, pages: dict[Path, str]) -> Page:
 
 
 def check_outputs(notebook: NotebookNode) -> None:
-    """Refuse outputs that a reader should not see, or that a page cannot show."""
+    """Raise an error for outputs that a reader should not see, or a page not show."""
     for number, cell in enumerate(notebook.cells, 1):
         for output in cell.get("outputs", []):
             if output.output_type == "error":
@@ -103,30 +105,38 @@ def check_outputs(notebook: NotebookNode) -> None:
                 raise SiteError(f"cell {number} shows {kinds}, which no page can show.")
 
 
-def describe_pictures(notebook: NotebookNode) -> None:
-    """Give every picture an alt text: the first sentence on what is to be seen."""
+def unpack_films(notebook: NotebookNode) -> None:
+    """Take the GIF and its width out of a film's HTML, to replace the PNG."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if film := FILM.search(output.get("data", {}).get("text/html", "")):
+                output.data["image/gif"], output.metadata["width"] = film.groups()
+
+
+def describe_figures(notebook: NotebookNode) -> None:
+    """Give every figure an alt text: the first sentence on what to look for."""
     for i, cell in enumerate(notebook.cells):
-        outputs = [o for o in cell.get("outputs", []) if has_picture(o)]
+        outputs = [o for o in cell.get("outputs", []) if has_figure(o)]
         if not outputs:
             continue
         after = [c.source for c in notebook.cells[i + 1 :] if c.cell_type == "markdown"]
-        if not after or not after[0].startswith(f"**{WHAT_TO_SEE}**"):
+        if not after or not LOOK.match(after[0]):
             raise SiteError(
-                f"cell {i + 1} draws a picture, and no text after it begins with "
-                f"**{WHAT_TO_SEE}**; its alt text would come from there."
+                f"cell {i + 1} draws a figure, and no text after it begins with "
+                "**What to look for:**; its alt text would come from there."
             )
         for output in outputs:
             output.metadata["alt"] = first_sentence(after[0])
 
 
-def has_picture(output: NotebookNode) -> bool:
+def has_figure(output: NotebookNode) -> bool:
     return bool(set(PICTURES) & set(output.get("data", {})))
 
 
 def first_sentence(source: str) -> str:
-    """Return the first sentence after "What to see:", without any markup."""
-    paragraph = BeautifulSoup(markdown_to_html(source), "html.parser").p
-    text = " ".join(paragraph.get_text().split()).removeprefix(WHAT_TO_SEE).strip()
+    """Return the first sentence after "What to look for:", without any markup."""
+    html = markdown_to_html(LOOK.sub("", source, count=1))
+    text = " ".join(BeautifulSoup(html, "html.parser").p.get_text().split())
     sentence = re.match(r".+?[.!?](?= |$)|.*", text)[0]
     return sentence[:1].upper() + sentence[1:]
 
@@ -139,7 +149,7 @@ def finished_page(html: str, source: Path, pages: dict[Path, str]) -> Page:
     soup = BeautifulSoup(html, "html.parser")
     for tag in soup.find_all(ACTIVE):
         raise SiteError(f"<{tag.name}> has no place in a page: take it out.")
-    mend_links(soup, source, pages)
+    fix_links(soup, source, pages)
     embed_images(soup, source)
     for table in soup.find_all("table"):  # scrolls by itself on a narrow screen
         table.wrap(soup.new_tag("div", attrs={"class": "scroll"}))
@@ -150,7 +160,7 @@ def finished_page(html: str, source: Path, pages: dict[Path, str]) -> Page:
     return Page(heading.get_text(), str(heading), sections, str(soup).strip(), math)
 
 
-def mend_links(soup: BeautifulSoup, source: Path, pages: dict[Path, str]) -> None:
+def fix_links(soup: BeautifulSoup, source: Path, pages: dict[Path, str]) -> None:
     """Lead links between notebooks to their pages; make the others into plain text."""
     for link in soup.find_all("a", href=True):
         address, _, anchor = link["href"].partition("#")
@@ -168,14 +178,14 @@ def mend_links(soup: BeautifulSoup, source: Path, pages: dict[Path, str]) -> Non
 
 
 def embed_images(soup: BeautifulSoup, source: Path) -> None:
-    """Put every picture into the page, and see that it has an alt text."""
+    """Put every image into the page, and check that it has an alt text."""
     for image in soup.find_all("img"):
         address = unquote(image.get("src", ""))
         if not address.startswith("data:"):
             image["src"] = as_data(source.parent / address, address)
         alt = image.get("alt", "").strip()
         if not alt or alt.startswith("No description has been provided"):
-            raise SiteError(f"the picture {address[:60]} has no alt text.")
+            raise SiteError(f"the image {address[:60]} has no alt text.")
         content = base64.b64decode(image["src"].partition(",")[2])
         width, height = Image.open(BytesIO(content)).size
         image["width"], image["height"] = str(width), str(height)
@@ -183,7 +193,7 @@ def embed_images(soup: BeautifulSoup, source: Path) -> None:
 
 def as_data(file: Path, address: str) -> str:
     if not file.is_file():
-        raise SiteError(f"the picture {address} is missing.")
+        raise SiteError(f"the image {address} is missing.")
     kind = mimetypes.guess_type(file.name)[0]
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
 

@@ -1,0 +1,92 @@
+"""What the benchmarks that train share: two at a time, data, judge and distance."""
+
+import bench  # before torch: see there
+
+# isort: split
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.data import load_images
+from ganlib.judge import judge_features, train_judge
+from ganlib.latent import sample_images
+from ganlib.metrics import frechet_distance
+from ganlib.models import new_networks
+from ganlib.results import read_results
+from ganlib.training import TrainConfig, train
+
+SAMPLES = 10_000  # of a generator that is judged
+
+
+def stored(name: str) -> list[dict]:
+    """Return the rows of results/name.csv, none if there is no such file yet."""
+    try:
+        return read_results(name, bench.RESULTS)
+    except FileNotFoundError:
+        return []
+
+
+def one_thread() -> None:
+    """Prepare a process for runs on data that it makes itself."""
+    torch.set_num_threads(1)
+
+
+def prepare(threads: int = 1) -> None:
+    """Prepare a process for runs on MNIST: the threads, the images, the judge."""
+    global images, judge, features
+    torch.set_num_threads(threads)
+    data = load_images("mnist", offline=True)
+    images, judge = data.images, train_judge(data.images, data.labels)
+    features = judge_features(judge, load_images("mnist", "test", offline=True).images)
+
+
+def features_of(G: nn.Module) -> Tensor:
+    """Return the judge's features (N, 64) of SAMPLES samples of G."""
+    return judge_features(judge, sample_images(G, SAMPLES, seed=1234))
+
+
+def distance(G: nn.Module) -> float:
+    """Return the Fréchet distance of samples of G to the test images."""
+    return round(frechet_distance(features, features_of(G)), 2)
+
+
+def two_at_a_time(
+    work: Callable, jobs: Iterable, start: Callable = prepare
+) -> Iterator[dict]:
+    """Yield ``work(job)`` for each job, whichever is done first, from two processes."""
+    with multiprocessing.get_context("spawn").Pool(2, start) as pool:
+        yield from pool.imap_unordered(work, jobs, chunksize=1)
+
+
+def time_train(
+    images: Tensor, config: TrainConfig, warm_up: float, seconds: float
+) -> float:
+    """Return the seconds of a step of ``train``, a mean over so many seconds."""
+    first = None
+    for record in train(*new_networks(config.seed), images, config):
+        if first is None and record.seconds > warm_up:
+            first = record
+        if first and record.seconds - first.seconds > seconds:
+            return (record.seconds - first.seconds) / (record.step - first.step)
+
+
+def update_ms(
+    updates: dict[str, Callable], G: nn.Module, D: nn.Module, real: Tensor, rounds: int
+) -> dict[str, float]:
+    """Return the median milliseconds of one update of both players, by name.
+
+    The updates take turns, on one thread.
+    """
+    one_thread()
+    opt_g, opt_d = (torch.optim.Adam(n.parameters(), fused=True) for n in (G, D))
+    times = {name: [] for name in updates}
+    for _ in range(rounds):
+        for name, update in updates.items():
+            started = time.perf_counter()
+            update(D, opt_d, opt_g, real, G(torch.randn(len(real), G.latent_dim)), 0.0)
+            times[name].append(1000 * (time.perf_counter() - started))
+    return {name: statistics.median(found) for name, found in times.items()}
