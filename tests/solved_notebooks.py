@@ -4,7 +4,8 @@
 
 Each solution is taken from the folded <details> block under its exercise, and the
 check below it is marked as a checked cell that must print "right". nbval then runs the
-copies like any other notebook.
+copies like any other notebook. It counts code cells from 0; a first cell that does
+nothing makes its "Cell 12" the one that Jupyter shows as [12] in the notebook itself.
 """
 
 import re
@@ -58,7 +59,9 @@ def solve(notebook: NotebookNode) -> NotebookNode:
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in NOTEBOOKS:
-        nbformat.write(solve(nbformat.read(path, 4)), folder / path.name)
+        notebook = solve(nbformat.read(path, 4))
+        notebook.cells.insert(0, nbformat.v4.new_code_cell("# solved: see the tests"))
+        nbformat.write(notebook, folder / path.name)
 
 
 if __name__ == "__main__":
