@@ -31,8 +31,8 @@ def parts(samples, judge, train, test) -> Iterator[tuple[str, Callable]]:
     yield "Fréchet distance", lambda: frechet_distance(real, fake)
     yield "kernel distance", lambda: kernel_distance(real, fake)
     yield "precision, recall, density, coverage", lambda: precision_recall(real, fake)
-    few = samples[:2000], train, test[:2000]
-    yield "nearest training images, of 2,000", lambda: memorization(*few)
+    few = samples[:1000], train, test[:1000]
+    yield "nearest training images, of 1,000", lambda: memorization(*few)
     if len(train) >= 60_000:
         windows = samples, train[50_000:], test
         yield "Parzen log-likelihood", lambda: parzen_log_likelihood(*windows)

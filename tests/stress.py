@@ -41,7 +41,8 @@ FOLDER = HERE.parent / "build" / "stress"
 WAYS = {
     "1": {"OMP_NUM_THREADS": "1"},
     "2": {"OMP_NUM_THREADS": "2"},
-    "4": {"OMP_NUM_THREADS": "4"},
+    # On fewer cores, MKL would take fewer threads, and round as with these.
+    "4": {"OMP_NUM_THREADS": "4", "MKL_DYNAMIC": "FALSE"},
     "default-1": {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "default"},
     "default-2": {"OMP_NUM_THREADS": "2", "ATEN_CPU_CAPABILITY": "default"},
 }
