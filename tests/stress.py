@@ -9,7 +9,7 @@ the courses and the notebooks whose names begin with them; without a word for th
 the other, all are tried. Courses with one thread run two at a time.
 
 Each notebook leaves one file in build/stress. What has one is left out the next time,
-unless its code, what it has to print, or ganlib has changed.
+unless its code, what it has to print, ganlib, or the course's settings have changed.
 
 A cell fails if it raises an error, or if it is checked and prints something else than
 what is stored. In checked cells every <, <=, > and >= between two numbers is noted as
@@ -171,7 +171,8 @@ async def try_notebook(course: str, path: Path) -> None:
     """Run a notebook in a course and store the result, unless it is there already."""
     notebook, file = solve(nbformat.read(path, 4)), result_file(course, path)
     cells, wanted = code_and_outputs(notebook)
-    code = json.dumps([[cell.source for cell in cells], wanted, library()])
+    sources = [cell.source for cell in cells]
+    code = json.dumps([sources, wanted, library(), COURSES[course]])
     key = hashlib.sha256(code.encode()).hexdigest()
     if file.exists() and json.loads(file.read_text("utf-8"))["key"] == key:
         return

@@ -74,3 +74,5 @@ def test_only_what_is_new_is_run(tmp_path, monkeypatch):
     assert [run("1"), run("1"), run("2"), run("2")] == [1, 1, 2, 2]
     assert [run("2", "2\n"), run("2", "2\n"), run("2", "2\n", "mnist-1")] == [3, 3, 4]
     assert [run("2", "2\n"), run("2", "2\n", library="new")] == [4, 5]
+    monkeypatch.setitem(stress.COURSES, "digits-1", {"OMP_NUM_THREADS": "4"})
+    assert run("2", "2\n", library="new") == 6
