@@ -13,13 +13,13 @@ import ganlib  # noqa: F401, limits the spinning of threads, if torch comes late
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
-# What libgomp takes when no one sets it. Just not setting it would not do, since
-# importing ganlib does.
+# What libgomp uses if it is not set. Just not setting it is not enough, since importing
+# ganlib sets it.
 NO_SPIN_LIMIT = {"GOMP_SPINCOUNT": "300000"}
 
 
 def options(text: str, *names: str, **settings: object) -> argparse.Namespace:
-    """Return what the command line says; one option may be described, as argparse does.
+    """Return the parsed command line; one option may be described, as for argparse.
 
     ``text`` is the script's docstring, and its first line the help.
     """
@@ -49,7 +49,7 @@ def answer(process: subprocess.Popen) -> dict:
 
 
 def say(**numbers: object) -> None:
-    """Be the child: print the answer."""
+    """Print a child's answer."""
     print(json.dumps(numbers))
 
 

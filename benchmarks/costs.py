@@ -43,7 +43,7 @@ def import_seconds(module):
 
 
 def step_ms(steps=200):
-    """Return the times of a training step with the networks' checks, and without."""
+    """Return the time of a training step with the networks' checks, and without."""
     batch_size = TrainConfig().batch_size
     G, D = models.new_networks()
     opt_g, opt_d = (torch.optim.Adam(n.parameters(), 1e-3, fused=True) for n in (G, D))

@@ -1,10 +1,10 @@
 """Penalties and pairs against the classic losses, on the digits, for the same seconds.
 
 Networks, learning rates, batches and average are those of notebook 04. The script
-first times steps of all objectives in turn, on one thread; a costlier one then gets as
-many fewer steps as its steps take longer. Three seeds of each, two runs at a time, one
-thread each. Each result is stored as soon as it is there; a benchmark that is stopped
-goes on where it was, with the same numbers of steps.
+first times steps of all objectives in turn, on one thread. An objective with slower
+steps then gets fewer of them, in proportion. Each has three seeds; two runs go at a
+time, on one thread each. Each result is stored as soon as it is there; a benchmark that
+is stopped resumes where it was, with the same numbers of steps.
 
     python benchmarks/digit_objectives.py          # about 12 minutes on two cores
     python benchmarks/digit_objectives.py --fresh  # forget what is stored
@@ -39,7 +39,7 @@ def step_ms(rounds: int = 60) -> dict[str, float]:
 
 
 def jobs(ms: dict[str, float], rows: list[dict]) -> list[tuple]:
-    """Return the runs without a row: objective, settings, seconds taken alone."""
+    """Return the runs without a row: objective, settings, seconds when alone."""
     classic, todo = TrainConfig(), []
     known = {row["objective"]: (row["steps"], row["seconds"]) for row in rows}
     for name, seed in itertools.product(OBJECTIVES, SEEDS):

@@ -1,6 +1,6 @@
 """How long the table of all numbers takes, for 10,000 samples, and each of its parts.
 
-python benchmarks/evaluation.py        # half a minute, with a generator to train three
+python benchmarks/evaluation.py   # half a minute; three if a generator must be trained
 """
 
 from bench import options, peak_memory, save, show  # before torch: see there

@@ -1,4 +1,4 @@
-"""The GAN paper's own network and its own measure, redone: Parzen windows on MNIST.
+"""The GAN paper's own networks and own measure, redone: Parzen windows on MNIST.
 
 python benchmarks/paper.py --epochs 60 # about 20 minutes, stored at the end
 python benchmarks/paper.py --epochs 5  # to try it
@@ -71,11 +71,11 @@ def samples(G: nn.Module, count: int) -> Tensor:
 
 
 def train(images: Tensor, epochs: int) -> Iterator[tuple[int, nn.Module]]:
-    """Train on images (N, 784) in [0, 1] as the authors' code does; yield by epochs.
+    """Train on images (N, 784) in [0, 1] as the authors' code does; yield every epoch.
 
-    Both players move at once, on the same fakes, by the gradients of one pass: D
-    lowers half the cross-entropy, G is non-saturating. The learning rate falls with
-    every batch, the momentum rises from the second epoch to the 250th.
+    Both players move at once, on the same fakes, with the gradients of one pass: D
+    lowers half the cross-entropy, G's loss is the non-saturating one. The learning rate
+    falls with every batch; the momentum rises from the second epoch to the 250th.
     """
     G, D = networks(images.mean(0))
     optimizers = [torch.optim.SGD(n.parameters(), 0.1, fused=True) for n in (G, D)]

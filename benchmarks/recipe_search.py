@@ -1,9 +1,9 @@
 """The search for the recipe in TrainConfig: one line of results for each variant tried.
 
-Every variant changes the base in one or a few settings and trains for what takes about
-as long on two cores, so a larger batch has fewer steps. Two variants train at a time,
-each on one thread; only their quality is recorded, seconds are ``time_to_quality``'s.
-Variants that are in the CSV already are not trained again.
+Every variant changes one or a few settings (hyperparameters) of the base and trains for
+about as long on two cores, so a larger batch has fewer steps. Two variants train at a
+time, each on one thread; only their quality is recorded, since ``time_to_quality``
+measures seconds. Variants that are in the CSV already are not trained again.
 
     python benchmarks/recipe_search.py [--seeds 0 1 2]
 """
@@ -71,7 +71,7 @@ class Variant:
     r1_every: int = 4
     noise: float = 0.0  # on what D sees, falling linearly to 0
     dropout: float = 0.0  # in D
-    shift: int = 0  # D sees all images moved by up to so many pixels
+    shift: int = 0  # D sees all images moved by up to this many pixels
     init: object = init_orthogonal_
     losses: tuple = (d_loss, plain_g)
 

@@ -1,4 +1,4 @@
-"""What the benchmarks that train share: two at a time, data, judge and distance."""
+"""What all benchmarks that train share: two runs at a time, data, judge, distance."""
 
 import bench  # before torch: see there
 
@@ -23,7 +23,7 @@ SAMPLES = 10_000  # of a generator that is judged
 
 
 def stored(name: str) -> list[dict]:
-    """Return the rows of results/name.csv, none if there is no such file yet."""
+    """Return the rows of results/name.csv, or none if there is no such file yet."""
     try:
         return read_results(name, bench.RESULTS)
     except FileNotFoundError:
@@ -50,14 +50,14 @@ def features_of(G: nn.Module) -> Tensor:
 
 
 def distance(G: nn.Module) -> float:
-    """Return the Fréchet distance of samples of G to the test images."""
+    """Return the Fréchet distance between samples of G and the test images."""
     return round(frechet_distance(features, features_of(G)), 2)
 
 
 def two_at_a_time(
     work: Callable, jobs: Iterable, start: Callable = prepare
 ) -> Iterator[dict]:
-    """Yield ``work(job)`` for each job, whichever is done first, from two processes."""
+    """Yield ``work(job)`` for each job from two processes, in the order they finish."""
     with multiprocessing.get_context("spawn").Pool(2, start) as pool:
         yield from pool.imap_unordered(work, jobs, chunksize=1)
 
@@ -65,7 +65,7 @@ def two_at_a_time(
 def time_train(
     images: Tensor, config: TrainConfig, warm_up: float, seconds: float
 ) -> float:
-    """Return the seconds of a step of ``train``, a mean over so many seconds."""
+    """Return the seconds of a step of ``train``, a mean over this many seconds."""
     first = None
     for record in train(*new_networks(config.seed), images, config):
         if first is None and record.seconds > warm_up:

@@ -1,4 +1,4 @@
-"""The classic MNIST GAN, trained as most tutorials train it: the yardstick.
+"""The classic MNIST GAN, trained as most tutorials train it: the baseline.
 
 Networks, loss, optimizer and loop follow PyTorch-GAN (implementations/gan/gan.py): a
 torchvision dataset behind a DataLoader that turns every image into a Pillow image

@@ -2,7 +2,7 @@
 
 A step of ``train`` is timed alone, next to a process that keeps one core busy (a
 browser, say), and next to a second run of the same kind. GOMP_SPINCOUNT is how long a
-waiting thread of torch spins before it sleeps: 300,000 if no one sets it.
+waiting thread of torch spins before it sleeps: 300,000 if it is not set.
 
     python benchmarks/threads.py           # about 10 minutes; nothing else should run
 """

@@ -1,9 +1,9 @@
 """How fast is a run? The textbook loop, ganlib's, and the limit of this machine.
 
 The loops alternate, one process each, five rounds, with the same networks and the same
-batch. The limit is what the matrix products take at the highest rate that a product
-reaches here, plus what Adam has to move through memory at the highest rate that a copy
-reaches here, all measured in the same run.
+batch. The limit is the time of the matrix products at the highest rate that a product
+reaches here, plus the time that Adam needs to move its data through memory at the
+highest rate that a copy reaches here, all measured in the same run.
 
     python benchmarks/throughput.py        # about 5 minutes; nothing else should run
 """
@@ -129,7 +129,7 @@ def fastest(function, seconds=1.5):
 
 
 def measure(batch_size):
-    """Return one row: medians over the rounds, ratio, and share of the limit."""
+    """Return one row: medians over the rounds, ratio, and fraction of the limit."""
     answers = {"textbook": [], "ganlib": [], "limit": []}
     for _ in range(ROUNDS):
         for name, found in answers.items():

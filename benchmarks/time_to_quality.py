@@ -7,9 +7,10 @@ the course's judge) against seconds of training on this machine.
   as many images as the textbook loop shows in 600 seconds, at the images per second
   that ``throughput.py`` measured (run it first). These runs read the images from
   memory, two at a time, one thread each; what they compute is the same.
-- ours: ``train`` with ``TrainConfig()``, by its own clock, alone on the machine.
+- ours: ``train`` with ``TrainConfig()``, in wall-clock time, alone on the machine.
 
-``--control`` adds the fixed eps, seed 0, in the textbook's own loop, by its clock.
+``--control`` adds the fixed eps, seed 0, in the textbook's own loop, also in wall-clock
+time.
 
     python benchmarks/time_to_quality.py   # about 35 minutes; nothing else should run
 """
@@ -74,7 +75,7 @@ class MeasuredClock:
 
 
 class RateClock:
-    """Seconds that so many images take at a measured rate."""
+    """Seconds that the images seen take at a measured rate."""
 
     def __init__(self, images_per_second):
         self.rate, self.paused = images_per_second, 0.0

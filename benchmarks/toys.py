@@ -1,11 +1,12 @@
 """Five objectives on the ring and the grid: modes, quality, balance, seconds.
 
-Three seeds of each, ten of the two that are best on the grid. All share networks,
-learning rates and steps. Each result is stored as soon as it is there, and a benchmark
-that is stopped goes on where it was: it trains only what results/toys.csv lacks. Two
-runs at a time, one thread each. Their seconds are not measured in wall-clock time,
-which depends on what else the machine does: the script first times steps of all
-objectives in turn, on one thread, and multiplies the median by the number of steps.
+Each has three seeds, and the two that are best on the grid have ten. All share
+networks, learning rates and steps. Each result is stored as soon as it is there, and a
+benchmark that is stopped resumes where it was: it trains only what results/toys.csv
+lacks. Two runs go at a time, on one thread each. Their seconds are not measured in
+wall-clock time, which depends on what else the machine does: the script first times
+steps of all objectives in turn, on one thread, and multiplies the median by the number
+of steps.
 
     python benchmarks/toys.py          # about an hour on two cores
     python benchmarks/toys.py --fresh  # forget what is stored
@@ -93,7 +94,7 @@ def train_toy(job: tuple[str, str, int]) -> dict:
         *_, last = train(
             G, D, points, config, update_of(objective, seed), rate=cosine_rate
         )
-    except FloatingPointError as error:  # the row says it, and the others go on
+    except FloatingPointError as error:  # the row shows it, and the others go on
         print(f"{toy}, {objective}, seed {seed}: {error}", flush=True)
         return row(job, 0, 0.0, float("nan"))
     found = mode_coverage(sample_images(last.averaged, 2500, seed=1234), TOYS[toy])
@@ -115,7 +116,7 @@ def row(job: tuple, captured: int, high_quality: float, kl: float) -> dict:
 
 
 def stored() -> list[dict]:
-    """Return the rows of before, if they were made with the same steps."""
+    """Return the earlier rows, if they were made with the same steps."""
     return [row for row in runs.stored("toys") if row["steps"] == STEPS[row["toy"]]]
 
 
@@ -154,7 +155,7 @@ def order(row: dict) -> tuple:
 
 
 def means(rows: list[dict]) -> list[dict]:
-    """Return a row for each toy and objective, with means as published tables have."""
+    """Return a row for each toy and objective, with means, as in published tables."""
     table = []
     for toy, name in itertools.product(TOYS, OBJECTIVES):
         mine = [r for r in rows if (r["toy"], r["objective"]) == (toy, name)]

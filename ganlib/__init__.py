@@ -9,6 +9,6 @@ import os
 __version__ = "0.1.0"
 
 # torch's worker threads wait for each other by spinning: a second busy program on the
-# same cores then stalls a training almost completely. With a spin limit they sleep
-# after a moment instead. It counts only when it is set before torch is loaded.
+# same cores then stalls a run almost completely. With a spin limit, they sleep after a
+# moment instead. It takes effect only if it is set before torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")

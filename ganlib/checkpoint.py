@@ -19,7 +19,7 @@ from ganlib.judge import Judge, train_judge
 from ganlib.models import Discriminator, Generator, new_networks
 from ganlib.training import TrainConfig, train
 
-# What decides how networks turn out: when one of these changes, they are trained again.
+# The code that decides how networks turn out: when it changes, they are trained again.
 CODE = ("data", "judge", "latent", "losses", "models", "steps", "training")
 
 Pair = tuple[Generator, Discriminator]
@@ -28,11 +28,11 @@ Pair = tuple[Generator, Discriminator]
 def save_networks(G: Generator, D: Discriminator, path: str | Path) -> None:
     """Write both networks to ``path`` (.safetensors), with their sizes and a checksum.
 
-    The file is moved in place when it is complete. The tensors are called
-    "G.net.0.weight" and so on. Networks from ``torch.compile`` are saved as what they
-    were made from.
+    The file is moved into place when it is complete. The tensors are called
+    "G.net.0.weight" and so on. Of a network from ``torch.compile``, the original is
+    saved.
 
-    Raises TypeError for networks that are not ganlib's, which could not be loaded.
+    Raises TypeError for networks that are not ganlib's: they could not be loaded.
     """
     G, D = (getattr(network, "_orig_mod", network) for network in (G, D))
     for network, kind in ((G, Generator), (D, Discriminator)):
@@ -47,8 +47,7 @@ def save_networks(G: Generator, D: Discriminator, path: str | Path) -> None:
 def load_networks(path: str | Path) -> Pair:
     """Return G and D as saved under ``path``: on the CPU, in eval mode, trainable.
 
-    Raises FileNotFoundError when they are not there, ValueError when the file is
-    damaged.
+    Raises FileNotFoundError if there is no such file, ValueError if it is damaged.
     """
 
     def build(facts: dict) -> nn.ModuleDict:
@@ -62,12 +61,12 @@ def load_networks(path: str | Path) -> Pair:
 def load_or_train(config: TrainConfig, images: Tensor) -> Pair:
     """Return the averaged G and the D of this recipe on images (N, C, H, W) in [-1, 1].
 
-    They are loaded from the cache when they are there, and trained and saved when not;
-    one line says which. Their file's name is made from every setting, the images, and
-    the code that trains: when one changes, they are trained again. Both are on the CPU,
-    in eval mode and frozen.
+    They are loaded from the cache if they are there, and otherwise trained and saved;
+    one printed line says which. Their file's name is made from every setting, the
+    images, and the code that trains: when one changes, they are trained again. Both are
+    on the CPU, in eval mode and frozen.
 
-    Raises what ``train`` raises, and KeyboardInterrupt when the run is stopped.
+    Raises what ``train`` raises, and KeyboardInterrupt if the run is stopped.
     """
     path = cache_path("networks", config, images)
     try:
@@ -75,7 +74,7 @@ def load_or_train(config: TrainConfig, images: Tensor) -> Pair:
         print("Loaded the networks that were trained before.")
     except (FileNotFoundError, ValueError) as error:
         why = "are damaged" if isinstance(error, ValueError) else "are not here yet"
-        print(f"Trained networks {why}: training them, {config.steps} steps.")
+        print(f"Trained networks {why}: training them for {config.steps} steps.")
         networks = new_networks(config.seed, tuple(images.shape[1:]))
         G, D = (network.to(images.device) for network in networks)
         *_, record = train(G, D, images, config)
@@ -90,7 +89,7 @@ def load_or_train(config: TrainConfig, images: Tensor) -> Pair:
 def load_or_train_judge(images: Tensor, labels: Tensor) -> Judge:
     """Return the judge that ``train_judge(images, labels)`` gives, on the CPU.
 
-    It is loaded from the cache when it was trained before, by the same code on the same
+    It is loaded from the cache if the same code has trained it before on the same
     images, and otherwise trained and saved.
     """
     path = cache_path("judges", "", images, labels)
@@ -104,7 +103,7 @@ def load_or_train_judge(images: Tensor, labels: Tensor) -> Judge:
 
 
 def cache_path(kind: str, settings: object, *data: Tensor) -> Path:
-    """Return where what was trained with these settings on this data belongs."""
+    """Return the path for what was trained with these settings on this data."""
     folder = Path(os.environ.get("GANLIB_CACHE") or pooch.os_cache("ganlib"))
     code = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in CODE]
     digest = hashlib.sha256(b"".join(code))
@@ -113,7 +112,7 @@ def cache_path(kind: str, settings: object, *data: Tensor) -> Path:
 
 
 def write(network: nn.Module, path: Path, facts: dict) -> None:
-    """Write weights and facts under a temporary name, then move the file in place."""
+    """Write weights and facts under a temporary name, then move the file into place."""
     weights = {k: v.cpu().contiguous() for k, v in network.state_dict().items()}
     words = json.dumps(facts)
     content = save(weights, {"facts": words, "sha256": checksum(words, weights)})
@@ -127,7 +126,7 @@ def write(network: nn.Module, path: Path, facts: dict) -> None:
 
 
 def checksum(words: str, weights: dict[str, Tensor]) -> str:
-    """Return the SHA-256 of all that a file holds."""
+    """Return the SHA-256 of everything that a file holds."""
     values = fingerprint(*(weights[name] for name in sorted(weights)))
     return hashlib.sha256(f"{words} {sorted(weights)} {values}".encode()).hexdigest()
 
@@ -160,4 +159,4 @@ def _try(save_it: Callable, *arguments: object) -> None:
     try:
         save_it(*arguments)
     except OSError as error:
-        print(f"It could not be stored for next time ({error}).")
+        print(f"The weights could not be stored for next time ({error}).")

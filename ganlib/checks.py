@@ -2,8 +2,7 @@
 
 It says what the function got, what it expected, and how to fix it. Only the front
 doors call these checks: a network's ``forward``, ``train``, ``evaluate`` and the
-explorer. They raise TypeError for a wrong kind of thing and ValueError for a wrong
-value.
+explorer. They raise TypeError for the wrong type and ValueError for a wrong value.
 """
 
 import math
@@ -23,7 +22,7 @@ def check_images(
 ) -> None:
     """Raise an error unless ``images`` are a batch of floats of shape (N, C, H, W).
 
-    With ``image_shape``, (C, H, W) must be that shape. Costs microseconds.
+    With ``image_shape``, (C, H, W) must be that shape. It takes microseconds.
     """
     check_floats(images, name, f"{name}.float() / 127.5 - 1")
     shape, sizes = tuple(images.shape), tuple(image_shape or images.shape[1:])
@@ -75,7 +74,7 @@ def check_floats(values: Tensor, name: str, fix: str) -> None:
 def check_range(images: Tensor, name: str = "images") -> None:
     """Raise an error unless images are finite and fill [-1, 1], the range of tanh.
 
-    Looks at every pixel, so it belongs at the start of a run, not in its loop.
+    It looks at every pixel, so it belongs at the start of a run, not in its loop.
     """
     low, high = (end.item() for end in images.detach().aminmax())
     got = f"{name} reach from {low:.3g} to {high:.3g}"
@@ -95,7 +94,7 @@ def check_range(images: Tensor, name: str = "images") -> None:
 
 
 def check_separate(D: nn.Module) -> None:
-    """Raise an error where D mixes the images of a batch, as BatchNorm does.
+    """Raise an error if D mixes the images of a batch, as BatchNorm does.
 
     Real and fake images would then share statistics, and a gradient with respect to
     one image would be a gradient of all logits.
@@ -108,9 +107,9 @@ def check_separate(D: nn.Module) -> None:
 
 
 def check_pairs(real_logits: Tensor, fake_logits: Tensor) -> None:
-    """Raise an error unless both have the same shape, so that each meets one other."""
+    """Raise an error unless both have one shape, so that each has just one partner."""
     real, fake = tuple(real_logits.shape), tuple(fake_logits.shape)
     if real != fake:
-        fix = "write .squeeze(1) behind (N, 1), and make as many fakes as real images"
+        fix = "write .squeeze(1) after (N, 1), and make as many fakes as real images"
         got = f"real logits have shape {real}, fake ones {fake}"
         raise wrong(ValueError, got, "one shape (N,) for both", fix)

@@ -23,7 +23,7 @@ from ganlib.download import DATASETS, MissingDataError, datasets, ensure_files
 class LabeledImages(NamedTuple):
     """Images (N, C, H, W), float32 in [-1, 1]; labels (N,), int64 from 0.
 
-    ``source`` says in one word where they are from: cache, download, embedded, folder.
+    ``source`` says in one word where they come from: cache, download, embedded, folder.
     """
 
     images: Tensor
@@ -42,14 +42,14 @@ def load_images(
 ) -> LabeledImages:
     """Return a dataset as one tensor: "mnist", "fashion-mnist" or "digits".
 
-    ``split`` is "train" or "test". MNIST's files are used where they are under
-    ``root`` (default: the environment variable GANLIB_DATA, else your cache folder) in
-    torchvision's layout and their checksums are right; otherwise they are fetched,
+    ``split`` is "train" or "test". MNIST's files are used if they are under ``root``
+    (default: the environment variable GANLIB_DATA, else your cache folder) in
+    torchvision's layout and their checksums are right; otherwise they are downloaded,
     unless ``offline`` (default: the variable GANLIB_OFFLINE) forbids it. "digits" are
     1,797 real handwritten digits that come with scikit-learn.
 
-    With ``fallback="digits"`` missing data costs one line of notice instead of an
-    error; a mirror that is silent is then given up after 2.5 seconds instead of 15.
+    With ``fallback="digits"``, missing data leads to one printed line instead of an
+    error, and a mirror that does not answer is given up after 2.5 seconds, not 15.
 
     Raises ValueError for an unknown name or split, MissingDataError for missing data.
     Taught in notebook 01.
@@ -70,7 +70,7 @@ def load_images(
         offline = os.environ.get("GANLIB_OFFLINE", "").strip().lower() not in online
     folder = Path(root or data_folder()).expanduser() / DATASETS[name].__name__ / "raw"
     try:
-        # With a fallback the learner should not wait: the digits need 2 seconds, too.
+        # With a fallback, the learner should not wait: the digits take 2 seconds, too.
         wait = 15.0 if fallback is None else 2.5
         source = ensure_files(name, folder, offline=offline, wait=wait)
     except MissingDataError as error:
@@ -79,7 +79,7 @@ def load_images(
         print(f"Using the embedded digits in place of {name}: {error.short}.")
         return _load_digits(split)
     # torchvision's own readers, called on the checked files: its MNIST class would
-    # rather load a processed/*.pt of an old release, which nobody checked.
+    # rather load a processed/*.pt of an old release, which no one checked.
     stem = "train" if split == "train" else "t10k"
     pixels = datasets.mnist.read_image_file(str(folder / f"{stem}-images-idx3-ubyte"))
     labels = datasets.mnist.read_label_file(str(folder / f"{stem}-labels-idx1-ubyte"))
@@ -91,23 +91,23 @@ def load_folder(path: str | Path, image_shape: tuple = (1, 28, 28)) -> LabeledIm
     """Return the images in a folder as one tensor (N, C, H, W) of ``image_shape``.
 
     C is 1 (gray) or 3 (color). Each file that Pillow can read is turned upright, put on
-    white where it is transparent, cut to the proportions of H and W around its center,
-    and resized; an animation gives its first frame. Subfolders are classes, with all
-    that is in them: labels count them in natural order (2 before 10), which is printed.
-    Without subfolders every label is 0. What is left out is named in one printed
-    sentence, with the reason; hidden files and folders are passed over.
+    white where it is transparent, cropped around its center to the proportions of H and
+    W, and resized; an animation gives its first frame. Subfolders are classes, with all
+    that is in them: labels number them in natural order (2 before 10), as a printed
+    line shows. Without subfolders, every label is 0. What is left out is named in one
+    printed sentence, with the reason; hidden files and folders are skipped.
 
     Images of more than 8 bits are scaled by the first of these ranges that holds all
-    their values: 0 to 1, -1 to 1, 0 to 255, 0 to 4095 (12 bits), 0 to 65535. It is the
-    same one for all images with whole numbers, and one for all with floats. What fits
-    no range, by itself or together with those before it, is left out. Of colors with 16
-    bits Pillow reads the upper 8.
+    their values: 0 to 1, -1 to 1, 0 to 255, 0 to 4095 (12 bits), 0 to 65535. All images
+    with whole numbers share one range, and so do all with floats. What fits no range,
+    by itself or together with those before it, is left out. Of 16-bit colors, Pillow
+    reads the upper 8 bits.
 
     Raises FileNotFoundError or NotADirectoryError for a wrong path, ValueError for a
-    wrong image_shape or when there is no image at all.
+    wrong image_shape or if there is no image at all.
     """
     if len(image_shape) != 3 or image_shape[0] not in (1, 3) or min(image_shape) < 1:
-        expected = "(C, H, W) with C of 1 (gray) or 3 (color)"
+        expected = "(C, H, W) with C = 1 (gray) or 3 (color)"
         fix = "write image_shape=(3, 32, 32), for example"
         raise wrong(ValueError, f"image_shape is {image_shape}", expected, fix)
     folder = Path(path).expanduser()
@@ -116,7 +116,7 @@ def load_folder(path: str | Path, image_shape: tuple = (1, 28, 28)) -> LabeledIm
         fix = "correct the path"
         raise wrong(kind, f"{folder} is not a folder", "one that holds images", fix)
     files, classes, beside = _find_files(folder)
-    left_out = [f"{file} (beside subfolders)" for file in beside]
+    left_out = [f"{file} (next to subfolders)" for file in beside]
     found, ends = [], {}  # of each kind of image: its lowest and highest value
     for file in tqdm(files, desc=folder.name, disable=len(files) < 1000):
         try:
@@ -158,8 +158,8 @@ def batch_indices(
 ) -> Iterator[Tensor]:
     """Yield index tensors (batch_size,): one pass over ``count`` images, shuffled.
 
-    ``images[indices]`` is then the batch. The odd last batch is shorter, or left out
-    with ``drop_last=True``. Taught in notebook 01.
+    ``images[indices]`` is then the batch. The last batch may be shorter; with
+    ``drop_last=True``, it is then left out. Taught in notebook 01.
     """
     order = torch.randperm(count, generator=generator, device=generator.device)
     for indices in order.split(batch_size):
@@ -178,7 +178,7 @@ def fingerprint(*tensors: Tensor) -> str:
 
 
 def _find_files(folder: Path) -> tuple[list[Path], list[str], list[Path]]:
-    """Return the files that count, the classes, and the files that are beside these."""
+    """Return the files that count, the classes, and the files next to these."""
 
     def natural(path: str) -> tuple[str, str]:  # 2 before 10
         return re.sub(r"\d+", lambda number: number[0].zfill(20), path), path
@@ -195,7 +195,7 @@ def _find_files(folder: Path) -> tuple[list[Path], list[str], list[Path]]:
 
 
 def _read_image(file: Path, image_shape: tuple) -> tuple[Tensor, str, float, float]:
-    """Return one image (C, H, W), its kind, and the lowest and highest value of it.
+    """Return one image (C, H, W), its kind, and its lowest and highest value.
 
     The kinds are "8" (bits), "I" (whole numbers) and "F" (floats); values are as found.
     """
@@ -232,7 +232,7 @@ def _load_digits(split: str) -> LabeledImages:
     digits = load_digits()
     small = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
     large = interpolate(small, size=(20, 20), mode="bicubic", align_corners=False)
-    # Resampling blurs, MNIST's strokes are nearly black and white: stretch.
+    # Resampling blurs, but MNIST is nearly black and white: stretch the values.
     padded = pad(((large - 0.3) / 0.55).clamp(0, 1), [4, 4, 4, 4])
     framed = torch.stack([_center_of_mass_to_middle(image) for image in padded])
     labels = torch.tensor(digits.target)
@@ -244,7 +244,7 @@ def _load_digits(split: str) -> LabeledImages:
 
 
 def _center_of_mass_to_middle(picture: Tensor) -> Tensor:
-    """Shift a picture (1, 28, 28) by whole pixels, as MNIST's authors did."""
+    """Shift an image (1, 28, 28) by whole pixels, as MNIST's authors did."""
     mass = picture[0] / picture.sum()
     places = torch.arange(28.0)
     down = 13.5 - (mass.sum(1) * places).sum()

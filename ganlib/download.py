@@ -1,4 +1,4 @@
-"""The files of MNIST and Fashion-MNIST: checked, and fetched when missing."""
+"""The files of MNIST and Fashion-MNIST: checked, and downloaded if missing."""
 
 import gzip
 import os
@@ -15,9 +15,9 @@ try:
     from torchvision import datasets
 except (ImportError, RuntimeError, OSError) as error:
     raise ImportError(
-        f"torchvision does not fit the torch {torch.__version__} beside it ({error}): "
+        f"torchvision does not fit the installed torch {torch.__version__} ({error}): "
         "reinstall both together and from one index, with pip install --force-reinstall"
-        " torch torchvision, or for the CPU-only builds with the lines in README.md."
+        " torch torchvision, or, for the CPU-only builds, with the lines in README.md."
     ) from None
 
 DATASETS = {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST}
@@ -52,10 +52,10 @@ class MissingDataError(RuntimeError):
 def ensure_files(name: str, folder: Path, *, offline: bool, wait: float) -> str:
     """Make sure that the four files are in ``folder``, checked; return their source.
 
-    What is missing or damaged is unpacked from its .gz, or else fetched from the
-    mirrors in turn. A mirror is left for the next one when it does not answer within
-    ``wait`` seconds, gives something wrong twice, or is silent for that long within a
-    file, twice: two silent mirrors cost 2 ``wait``, at the very worst 6 and 2 seconds.
+    What is missing or damaged is unpacked from its .gz, or else downloaded from the
+    mirrors in turn. The next mirror is tried when one does not answer within ``wait``
+    seconds, sends something wrong twice, or falls silent for that long within a file,
+    twice. Two silent mirrors cost 2 ``wait``, at the very worst 6 ``wait`` + 2 seconds.
 
     Raises MissingDataError.
     """
@@ -84,7 +84,7 @@ def ensure_files(name: str, folder: Path, *, offline: bool, wait: float) -> str:
 
 
 def _is_ready(gz: Path, md5: str) -> bool:
-    """Tell whether the unpacked file is right, or could be unpacked from its .gz."""
+    """Return whether the unpacked file is right, or could be unpacked from its .gz."""
     file = gz.with_suffix("")
     if file.is_file() and pooch.file_hash(file) == SHA256.get(md5[:8]):
         return True
@@ -99,16 +99,16 @@ def _is_ready(gz: Path, md5: str) -> bool:
 
 
 def _fetch(mirrors: list[str], hashes: dict, folder: Path, wait: float) -> str:
-    """Let pooch fetch the files; return why it failed, "" where it did not."""
+    """Let pooch download the files; return why it failed, or "" if it did not."""
     if not Path(os.environ.get("REQUESTS_CA_BUNDLE") or ".").exists():
-        return "REQUESTS_CA_BUNDLE leads to no file (correct or unset it)"
-    pooch.get_logger().setLevel("WARNING")  # the progress bar says it already
+        return "REQUESTS_CA_BUNDLE does not name a file (correct or unset it)"
+    pooch.get_logger().setLevel("WARNING")  # the progress bar shows it already
     get = pooch.HTTPDownloader(progressbar=True, timeout=wait)
     failures: dict[str, list[str]] = {}
     for base in mirrors:
         mirror = pooch.create(folder, base, registry=hashes, retry_if_failed=1)
         try:
-            # The time-out of a request holds for each address of a server, often 20 of
+            # The timeout of a request holds for each address of a server, often 20 of
             # them, and not for looking up its name; a thread can be left waiting.
             with ThreadPool(1) as pool:
                 pool.apply_async(requests.head, [base], {"timeout": wait}).get(wait)

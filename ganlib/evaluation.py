@@ -1,4 +1,4 @@
-"""One table of all numbers for a generator, each with what real images get."""
+"""One table of all numbers for a generator, each next to that of real images."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from ganlib.latent import sample_images
 
 
 class Row(NamedTuple):
-    """One number of the table: of the samples, of real images, and which is better."""
+    """One number, for the samples and for real images, and which way is better."""
 
     name: str
     value: float
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """All numbers of a set of samples; a table, where ``table["confidence"]`` is a row.
+    """All numbers for a set of samples, as a table; ``table["confidence"]`` is a row.
 
     They depend on ``count``, the number of samples, and on the judge with this hash.
     """
@@ -54,8 +54,8 @@ def evaluate(
 ) -> Evaluation:
     """Return every number of ``metrics`` for samples of G, and for real images.
 
-    As many samples as there are test images are drawn with ``seed``, at most 10,000;
-    ``evaluate_samples`` says what is done with them.
+    G generates as many samples as there are test images, at most 10,000, from the noise
+    of ``seed``; ``evaluate_samples`` describes what is done with them.
 
     Raises what ``evaluate_samples`` raises. Taught in notebook 06.
     """
@@ -74,12 +74,12 @@ def evaluate_samples(
     All are images (N, 1, 28, 28) in [-1, 1]. n is the number of samples or of test
     images, whichever is smaller, and at most 10,000. n samples are compared with n test
     images, and then, for the floor, n training images with the same test images. For
-    the distance to training images, 1,000 have to do, and test images give the floor.
-    Where there are 60,000 training images, as in MNIST, 10,000 of them serve for the
-    validation that the Parzen log-likelihood needs.
+    the distance to training images, 1,000 samples are enough, and test images give the
+    floor. If there are 60,000 training images, as in MNIST, 10,000 of them are the
+    validation set that the Parzen log-likelihood needs.
 
-    Raises TypeError or ValueError for images of another shape or range, for no more of
-    them than the judge has features, and for fewer training than test images.
+    Raises TypeError or ValueError for images of another shape or range, if there are
+    not more of them than the judge has features, and if n exceeds the training images.
     Taught in notebook 06.
     """
     count = min(10_000, len(samples), len(test_images))
@@ -118,7 +118,7 @@ def check_sets(
 
 
 def compare(judge: Judge, real: Tensor, fake: Tensor) -> dict[str, tuple[float, str]]:
-    """Return the numbers of features (n, 64), by name, and which is better."""
+    """Return the numbers for features (n, 64), by name, and which way is better."""
     balls = metrics.precision_recall(real, fake, k=5)
     shares = digit_shares(judge, fake)
     confidence = judge.head(fake).softmax(1).amax(1).mean().item()

@@ -14,7 +14,7 @@ def check(answer: object, test: Callable[[object], object]) -> None:
 
     ``test`` takes the answer and asserts what must hold, each assertion with a hint:
     ``assert answer < 1, "probabilities end at 1"``. An answer that is still ``...``,
-    or a function that returns ``...``, has not been answered yet.
+    or a function that returns ``...``, counts as not answered yet.
     """
     try:
         if isinstance(answer, FunctionType):  # not a network, not a class

@@ -1,4 +1,4 @@
-"""The explorer: sliders for the noise of a generator."""
+"""The explorer: sliders for the noise of a generator, its latent vector z."""
 
 import itertools
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from ganlib.latent import draw, find_noise, principal_directions
 from ganlib.plots import png_bytes
 from ganlib.widgets import AUTO, PROSE, Panel, new_slider, noise_at, noise_rows, picture
 
-CAPTION = "Small: the same z first, then those of the next 15 seeds, moved alike."
+CAPTION = "Small: the same z first, then the next 15 seeds, moved in the same way."
 COPY = """<button class="jupyter-button widget-button" style="width: auto"
 data-z="{z}" onclick="
 (navigator.clipboard ? navigator.clipboard.writeText(this.dataset.z) : Promise.reject())
@@ -37,14 +37,14 @@ def explore_latent(
     Large: the z of ``seed``, or of a place on the ``walk`` along arcs through the next
     ten seeds, times ``noise scale``, moved along directions. Small: the same z among
     those of the next 15 seeds, which are scaled and moved in the same way. The
-    directions are G's eight principal ones, with their share of the variance in the
+    directions are G's eight principal ones, with their fraction of the variance in the
     last hidden layer, the first eight numbers of z, and those given: vectors
     (latent_dim,) by name. A slider adds -4 to 4 times its vector.
 
-    With D, the words below give its probability of "real", with a judge the digit and
-    how sure it is. With images (N, C, H, W) in [-1, 1] a box shows the nearest of them.
-    ``zoom`` is the width of a pixel of the large picture on the screen. In code,
-    ``explorer.z`` and ``explorer.image`` are what is shown, and can be set.
+    With D, the text below gives its probability of "real"; with a judge, it gives the
+    digit and its confidence. With images (N, C, H, W) in [-1, 1], a checkbox shows the
+    nearest of them. ``zoom`` is the width of a pixel of the large image on the screen.
+    In code, ``explorer.z`` and ``explorer.image`` are what is shown, and can be set.
 
     Raises TypeError or ValueError for a G without ``latent_dim`` or ``image_shape``,
     and for images or directions that do not fit. Taught in notebook 05.
@@ -74,8 +74,8 @@ def explore_latent(
 class LatentExplorer(Panel):
     """Sliders for the noise of a generator; see ``explore_latent``.
 
-    ``z`` (1, latent_dim) and ``image`` (1, C, H, W) are what is shown at the moment.
-    Set ``z`` to show another one, and ``image`` to look for its z with ``find_noise``.
+    ``z`` (1, latent_dim) and ``image`` (1, C, H, W) are what is currently shown. Set
+    ``z`` to show another one, and ``image`` to search for its z with ``find_noise``.
     Sliders: ``seed``, ``walk``, ``scale``, and ``moves`` by name, "direction 1" or
     "z[0]".
     """
@@ -103,7 +103,7 @@ class LatentExplorer(Panel):
             self.images = images.float().cpu()
             self._squares = self.images.flatten(1).square().sum(1)
         reset = Button(description="start again", layout=AUTO)
-        save = Button(description="save picture", layout=AUTO)
+        save = Button(description="save image", layout=AUTO)
         reset.on_click(self.reset)
         save.on_click(self.save_picture)
         width = {"width": self.picture.layout.width}
@@ -134,21 +134,21 @@ class LatentExplorer(Panel):
         self.z = find_noise(self.G, image)
 
     def reset(self, _button: Button | None = None) -> None:
-        """Bring all sliders but the seed back to where they began."""
+        """Bring all sliders except the seed back to where they began."""
         with self._together():
             self.walk.value, self.scale.value, self._given = 0.0, 1.0, None
             for slider in self.moves.values():
                 slider.value = 0.0
 
     def save_picture(self, _button: Button | None = None) -> Path:
-        """Write the large picture into the notebook's folder, under a new name."""
+        """Write the large image into the notebook's folder, under a new name."""
         name = f"explorer_seed_{self.seed.value}"
         paths = (Path(f"{name}_{number}.png") for number in itertools.count(1))
         path = next(path for path in paths if not path.exists())
         try:
             path.write_bytes(self.picture.value)
         except OSError as error:
-            self._say(f"The picture could not be saved: {error}")
+            self._say(f"The image could not be saved: {error}")
             raise
         self._say(f"Saved as {path} in the folder of this notebook.")
         return path

@@ -14,8 +14,8 @@ class Judge(nn.Module):
     """A small classifier: images (N, 1, 28, 28) in [-1, 1] → logits (N, 10).
 
     ``features`` gives the 64 numbers before the last layer. ``accuracy`` is its
-    accuracy on images that it was not trained on, ``hash`` its name: a number in its
-    features means something only together with the name of the judge.
+    accuracy on held-out images, on which it was not trained. ``hash`` is its name: a
+    number in its features means something only together with the name of the judge.
 
     Raises TypeError or ValueError for images that are not floats (N, 1, 28, 28).
     """
@@ -55,9 +55,9 @@ def train_judge(
 ) -> Judge:
     """Train a judge on images (N, 1, 28, 28) in [-1, 1] with labels (N,) in 0 … 9.
 
-    A tenth of the images is kept back for ``judge.accuracy``. Small sets are cut into
-    smaller batches and gone through more often, so that there are at least 400 steps.
-    Works on the device of the images; the judge is returned frozen.
+    A tenth of the images is held out for ``judge.accuracy``. Small sets get smaller
+    batches and more epochs, so that there are at least 400 steps. It works on the
+    device of the images; the judge is returned frozen.
     """
     order = torch.Generator().manual_seed(seed)
     shuffled = torch.randperm(len(images), generator=order)

@@ -1,8 +1,9 @@
 """The formulas, as pure functions of logits, and the penalties on D's slope.
 
-D's raw output for an image is called its logit. In the classic game it stands for the
-probability sigmoid(logit) that the image is real; elsewhere it is just a score. The
-losses take logits of shape (N,) and return one number (a tensor of shape ()).
+D's raw output for an image is called its logit. In the classic game, sigmoid(logit) is
+the probability that the image is real; elsewhere the logit is just a score. The losses
+take logits of shape (N,) and return one number (a tensor of shape ()). D's slope at an
+image is the norm of its gradient with respect to the image.
 """
 
 import torch
@@ -16,7 +17,8 @@ def d_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Return D's loss, half the negative value of the game.
 
     loss_D = -½ (mean log D(x) + mean log(1 - D(G(z)))), so V(D, G) = -2 loss_D.
-    A D that answers ½ everywhere has loss log 2 = 0.693.
+    A D that answers ½ everywhere, as at the game's equilibrium, has loss
+    log 2 = 0.693.
 
     Source: Goodfellow et al. 2014, equation 1. Taught in notebook 04.
     """
@@ -32,7 +34,7 @@ def d_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def g_loss_saturating(fake_logits: Tensor) -> Tensor:
     """Return G's part of the game's value: loss_G = mean log(1 - D(G(z))).
 
-    Its gradient vanishes where D is sure that the fakes are fake.
+    Its gradient vanishes where D is sure that fakes are fake.
     Source: Goodfellow et al. 2014, equation 1. Taught in notebook 04.
     """
     return -binary_cross_entropy_with_logits(fake_logits, torch.zeros_like(fake_logits))
@@ -41,7 +43,8 @@ def g_loss_saturating(fake_logits: Tensor) -> Tensor:
 def g_loss_non_saturating(fake_logits: Tensor) -> Tensor:
     """Return the loss that G is trained with in practice: loss_G = -mean log D(G(z)).
 
-    Same fixed point as the saturating loss, strong gradient where D is sure.
+    It has the same fixed point as the saturating loss, and a strong gradient where D is
+    sure.
     Source: Goodfellow et al. 2014, section 3. Taught in notebook 04.
     """
     return binary_cross_entropy_with_logits(fake_logits, torch.ones_like(fake_logits))
@@ -79,10 +82,11 @@ def d_loss_hinge(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 def d_loss_wasserstein(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return D's loss when it measures how far fakes must be carried to be real.
+    """Return D's loss when it measures how far fakes must be moved to become real.
 
     loss_D = mean D(G(z)) - mean D(x). Its negative is at most the Wasserstein distance
-    where D's slope is at most 1, which ``gradient_penalty`` is for.
+    if D's slope is at most 1 everywhere (D is 1-Lipschitz), which ``gradient_penalty``
+    is for.
 
     Source: Arjovsky et al. 2017, equation 2. Taught in notebook 08.
     """
@@ -100,7 +104,8 @@ def g_loss_wasserstein(fake_logits: Tensor) -> Tensor:
 def d_loss_pairing(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Return D's loss when each real image has to beat the fake that it is paired with.
 
-    loss_D = mean softplus(D(G(z)) - D(x)); log 2 for a D that cannot tell.
+    loss_D = mean softplus(D(G(z)) - D(x)), the relativistic loss; log 2 for a D that
+    cannot tell them apart.
     Raises ValueError for two shapes: (N, 1) and (N,) would pair each with all.
 
     Source: Jolicoeur-Martineau 2019; Huang et al. 2024, section 2. Taught in
@@ -124,9 +129,10 @@ def g_loss_pairing(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 def logits_and_gradient(D: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return D's logits (N,), and the gradient (N, d) of each by its image's d numbers.
+    """Return D's logits (N,), and the gradient (N, d) of each at its image.
 
-    Both come from one pass and keep their graph, so a penalty on the gradient trains D.
+    The gradient is with respect to the image's d numbers. Both come from one pass and
+    keep their graph, so a penalty on the gradient trains D.
 
     Raises ValueError for a D with BatchNorm, which mixes the images of a batch.
     Taught in notebook 08.
@@ -139,7 +145,7 @@ def logits_and_gradient(D: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def input_gradient(D: nn.Module, images: Tensor) -> Tensor:
-    """Return the gradient (N, d) of each image's logit by its own d numbers.
+    """Return the gradient (N, d) of each logit with respect to its image's d numbers.
 
     Raises ValueError for a D with BatchNorm. Taught in notebook 08.
     """
@@ -152,7 +158,7 @@ def gradient_penalty(
     """Return the penalty for slopes of D other than 1 between real and fake images.
 
     mean (‖∇D(x̂)‖ - 1)² with x̂ = ε x + (1 - ε) G(z), and ε uniform in [0, 1], one for
-    each pair, drawn on the device of ``generator``. Its weight is usually 10. Its
+    each pair, sampled on the device of ``generator``. Its weight is usually 10. Its
     gradient is finite where ∇D is 0.
 
     Raises ValueError for a D with BatchNorm.

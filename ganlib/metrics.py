@@ -47,11 +47,11 @@ class Parzen(NamedTuple):
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
-    """Return the Fréchet distance of two sets of features (N, d) and (M, d).
+    """Return the Fréchet distance between two sets of features (N, d) and (M, d).
 
     With means μ and covariances Σ: ‖μ₁ - μ₂‖² + tr(Σ₁ + Σ₂ - 2 (Σ₁ Σ₂)^½). 0 for equal
-    sets. With the features of an Inception network it is the FID. With N or M up to d,
-    a covariance is singular, and the number says little.
+    sets. With the features of an Inception network, it is the FID. With N or M up to
+    d, a covariance is singular, and the number means little.
 
     Source: Heusel et al. 2017. Taught in notebook 06.
     """
@@ -65,14 +65,16 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 def kernel_distance(
     real: Tensor, fake: Tensor, *, subsets: int = 100, seed: int = 0
 ) -> KernelDistance:
-    """Return the kernel distance of two sets of features (N, d) and (M, d).
+    """Return the kernel distance between two sets of features (N, d) and (M, d).
 
-    The squared maximum mean discrepancy, without bias, with the kernel
+    The squared maximum mean discrepancy (MMD), without bias, with the kernel
     k(x, y) = (x · y / d + 1)³: mean k over pairs of different real features, plus the
-    same for the fakes, minus 2 · mean k over pairs of a real and a fake one. It is
-    computed on ``subsets`` of up to 1,000 features each, drawn with ``seed``; returned
-    are their mean and standard deviation. Near 0, and as often below as above, for two
-    sets from one source, whatever N is.
+    same for the fakes, minus 2 · mean k over pairs of a real and a fake one. With the
+    features of an Inception network, it is the KID. It is computed on ``subsets`` of up
+    to 1,000 features each, sampled with ``seed``; their mean and standard deviation are
+    returned. For two sets from one source, it is near 0, as often below as above,
+    whatever N is. With 1,000 features or fewer, every subset is the whole set: then the
+    deviation does not show how much the value varies by chance.
 
     Source: Bińkowski et al. 2018. Taught in notebook 06.
     """
@@ -99,11 +101,11 @@ def _mean_of_pairs(x: Tensor) -> Tensor:
 def precision_recall(real: Tensor, fake: Tensor, *, k: int = 5) -> PrecisionRecall:
     """Return precision, recall, density and coverage of features (N, d) and (M, d).
 
-    Around each feature lies a ball that reaches to its k-th neighbor in its own set.
+    Around each feature is a ball that reaches to its k-th neighbor in its own set.
 
     - precision: the fraction of fakes inside the ball of some real feature,
     - recall: the fraction of real features inside the ball of some fake,
-    - density: of how many real balls a fake lies inside, on average, divided by k,
+    - density: the number of real balls around a fake, on average, divided by k,
     - coverage: the fraction of real balls with a fake inside.
 
     The border belongs to the ball; otherwise sets of equal features would get 0. The
@@ -153,7 +155,7 @@ def entropy(shares: Tensor) -> float:
 def kl_to_uniform(shares: Tensor) -> float:
     """Return Σ pᵢ log(pᵢ / (1 / K)) = log K - entropy, in nats, of fractions (K,).
 
-    0 where all are equal, log K where one is all there is. Taught in notebook 06.
+    0 if all are equal, log K if one of them is 1. Taught in notebook 06.
     """
     return math.log(len(shares)) - entropy(shares)
 
@@ -176,11 +178,12 @@ def nearest_distance(images: Tensor, train: Tensor) -> Tensor:
 def memorization(fake: Tensor, train: Tensor, held_out: Tensor) -> Memorization:
     """Return how close fakes are to training images, compared with held-out images.
 
-    All are images (N, C, H, W) in [-1, 1]. The means of ``nearest_distance`` for fakes
-    and for held-out images, the first divided by the second (about 1 for a perfect
-    generator, 0 for copies), and the fraction of fakes that are closer than 99% of
-    the held-out images (so about 0.01 for a perfect generator). It sees copies of
-    pixels only: an image shifted by one pixel is far from itself.
+    All are images (N, C, H, W) in [-1, 1]. Returned are the means of
+    ``nearest_distance`` for fakes and for held-out images, the first divided by the
+    second (about 1 for a perfect generator, 0 for copies), and the fraction of fakes
+    that are closer than 99% of the held-out images (so about 0.01 for a perfect
+    generator). It sees copies of pixels only: an image shifted by one pixel is far from
+    itself.
 
     Source: Theis et al. 2016, section 3.3, on its limits. Taught in notebook 06.
     """
@@ -217,10 +220,10 @@ def parzen_log_likelihood(samples: Tensor, validation: Tensor, test: Tensor) -> 
     """Return the log-likelihood of test images as the GAN paper of 2014 estimates it.
 
     All are images (N, C, H, W) in [-1, 1]; they are moved to [0, 1]. Gaussians are put
-    on the samples; of ten widths from 0.1 to 1, the one is taken that is best on the
-    first 1,000 validation images. Returns mean and standard error over the test images
-    in nats, and the width. The paper's 225 ± 2 holds for MNIST: 10,000 samples,
-    validation = train[50000:60000], 10,000 test images.
+    on the samples (a kernel density estimate); of ten widths from 0.1 to 1, the one is
+    taken that is best on the first 1,000 validation images. Returns mean and standard
+    error over the test images in nats, and the width. The paper's 225 ± 2 holds for
+    MNIST: 10,000 samples, validation = train[50000:60000], 10,000 test images.
 
     Source: Goodfellow et al. 2014, section 5, and the authors' parzen_ll.py; Theis et
     al. 2016 on why to avoid it. Taught in notebook 06.

@@ -26,7 +26,7 @@ class Generator(nn.Module):
     Linear blocks of 128, 256, 512 and 1024 units, then Tanh: 1,510,032 parameters at
     the default sizes, as in the classic fully connected MNIST GAN (PyTorch-GAN,
     implementations/gan). In train mode, BatchNorm mixes the images of a batch; use
-    ``.eval()`` to draw each z by itself.
+    ``.eval()`` to generate each image by itself.
 
     Raises TypeError or ValueError for z that are not floats (N, latent_dim).
     Taught in notebook 02.
@@ -78,13 +78,14 @@ class Discriminator(nn.Module):
 
 
 # The initializers below are meant for ``network.apply(init_...)``. They touch Linear
-# layers only: BatchNorm keeps its gain of 1 and shift of 0, since a gain drawn from
+# layers only: BatchNorm keeps its gain of 1 and shift of 0, since a gain sampled from
 # N(0, 0.02) would all but switch the layer off.
 
 
 def init_normal_(module: nn.Module) -> None:
-    """Draw the weights of a Linear layer from N(0, 0.02), as DCGAN does; biases 0.
+    """Sample the weights of a Linear layer from N(0, 0.02), as DCGAN does; biases 0.
 
+    Here, 0.02 is the standard deviation; elsewhere, N(0, ...) holds the variance.
     Source: Radford et al. 2016, section 4. Taught in notebook 03.
     """
     if isinstance(module, nn.Linear):
@@ -93,7 +94,7 @@ def init_normal_(module: nn.Module) -> None:
 
 
 def init_xavier_(module: nn.Module) -> None:
-    """Draw the weights of a Linear layer from N(0, 2 / (fan_in + fan_out)); biases 0.
+    """Sample a Linear layer's weights from N(0, 2 / (fan_in + fan_out)); biases 0.
 
     Source: Glorot and Bengio 2010, equation 12. Taught in notebook 03.
     """
@@ -103,7 +104,7 @@ def init_xavier_(module: nn.Module) -> None:
 
 
 def init_kaiming_(module: nn.Module) -> None:
-    """Draw the weights of a Linear layer from N(0, 2 / ((1 + 0.2²) fan_in)); biases 0.
+    """Sample a Linear layer's weights from N(0, 2 / ((1 + 0.2²) fan_in)); biases 0.
 
     0.2 is the slope of the LeakyReLU that follows.
     Source: He et al. 2015, equation 15. Taught in notebook 03.
@@ -126,8 +127,8 @@ def init_orthogonal_(module: nn.Module) -> None:
 def init_orthogonal_leaky_(module: nn.Module) -> None:
     """Do as ``init_orthogonal_``, times √(2 / (1 + 0.2²)) = 1.387.
 
-    LeakyReLU(0.2) makes signals smaller by this factor, so with it they keep their size
-    through many layers without BatchNorm. Taught in notebook 08.
+    LeakyReLU(0.2) divides the size of signals by this factor; with these weights, they
+    keep it through many layers without BatchNorm. Taught in notebook 08.
     """
     if isinstance(module, nn.Linear):
         gain = nn.init.calculate_gain("leaky_relu", 0.2)

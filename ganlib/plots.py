@@ -1,4 +1,4 @@
-"""Plots: functions that take data and an Axes, draw, and return the Axes; and films."""
+"""Plots: functions that take data and an Axes, plot, and return the Axes; and films."""
 
 import base64
 import html
@@ -19,14 +19,14 @@ from torch import Tensor
 from ganlib.toys import Modes
 from ganlib.training import Record
 
-REAL, FAKE = "#0072B2", "#D55E00"  # blue and orange, distinct in every kind of vision
+REAL, FAKE = "#0072B2", "#D55E00"  # blue and orange, distinct to color-blind eyes, too
 
 
 def tile_images(images: Tensor, columns: int = 0) -> Tensor:
     """Lay images (N, C, H, W) in [-1, 1] out as one image, (H, W) or (H, W, 3).
 
-    Values in [0, 1], a white pixel between neighbors; ``columns`` of 0 means
-    about √N. Empty places at the end stay white. Small overshoots are cut off.
+    Its values are in [0, 1], with a white pixel between neighbors; ``columns=0`` means
+    about √N. Empty places at the end stay white. Values beyond the range are clipped.
     """
     count, channels, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(count))
@@ -45,7 +45,7 @@ def show_images(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw images (N, C, H, W) in [-1, 1] as a grid without axes."""
+    """Show images (N, C, H, W) in [-1, 1] as a grid without axes."""
     grid = tile_images(images, columns)
     if ax is None:
         width = min(7.0, max(2.5, grid.shape[1] / 40))
@@ -59,10 +59,10 @@ def show_images(
 
 
 def show_curves(records: Sequence[Record], ax: Axes | None = None) -> Axes:
-    """Draw both losses over the images seen, with log 2, the loss of a guessing D.
+    """Plot both losses against the images seen, and log 2, the loss of a guessing D.
 
-    Objectives whose records have no probabilities have no such line either, no unit,
-    and losses below 0.
+    For objectives whose records have no probabilities, there is no such line and no
+    unit, and losses may be below 0.
     """
     ax = ax or plt.subplots(figsize=(6, 3), layout="constrained")[1]
     seen = [record.images_seen / 1000 for record in records]
@@ -81,7 +81,7 @@ def show_curves(records: Sequence[Record], ax: Axes | None = None) -> Axes:
 def show_points(
     points: Tensor, modes: Modes, *, title: str = "", ax: Axes | None = None
 ) -> Axes:
-    """Draw points (N, 2) over circles around the ``modes`` of a toy set."""
+    """Plot points (N, 2) over circles around the ``modes`` of a toy set."""
     ax = ax or plt.subplots(figsize=(3.2, 3.2), layout="constrained")[1]
     reach = 1.3 * modes.centers.abs().max().item()
     ax.plot(*modes.centers.T, "o", color=REAL, markersize=14, fillstyle="none")
@@ -96,7 +96,8 @@ def show_points(
 def figure_image(figure: Figure) -> Tensor:
     """Return a figure as an image (1, 3, H, W) in [-1, 1], one frame of a film.
 
-    Made with ``Figure(figsize=…)``, it is not shown as well, and needs no closing.
+    If it was made with ``Figure(figsize=…)``, it is not also displayed by itself, and
+    need not be closed.
     """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -113,7 +114,7 @@ def png_bytes(images: Tensor, *, columns: int = 0, zoom: int = 1) -> bytes:
 
 @dataclass(frozen=True)
 class Film:
-    """A moving image that a notebook shows, and a still where only stills are shown."""
+    """A moving image for notebooks, and a still for places that show only stills."""
 
     gif: bytes = field(repr=False)
     still: bytes = field(repr=False)  # a PNG file: the last frame
@@ -139,8 +140,8 @@ def film(
     """Return an endless GIF that shows each batch of images (N, C, H, W) as one grid.
 
     ``seconds`` is the length of one round; the last frame stays for one more second.
-    ``alt`` says in words what is to be seen. A large ``zoom`` makes a large file;
-    ``width``, in pixels, only enlarges it on the screen.
+    ``alt`` describes it in words. A large ``zoom`` makes a large file; ``width``, in
+    pixels, only enlarges it on the screen.
     """
     first, *rest = [_to_pillow(images, columns, zoom).quantize(16) for images in frames]
     times = [max(20, round(1000 * seconds / len(frames)))] * len(frames)

@@ -11,10 +11,10 @@ FOLDER = INSTALLED if INSTALLED.is_dir() else REPOSITORY
 def read_results(name: str, folder: Path = FOLDER) -> list[dict]:
     """Return the rows of ``name``.csv, numbers as numbers.
 
-    The first lines of the file say which command made it, from which commit and on
-    which machine; they begin with # and are left out here.
+    The first lines of the file name the command that made it, the commit and the
+    machine; they begin with # and are left out here.
 
-    Raises FileNotFoundError when there is no such file.
+    Raises FileNotFoundError if there is no such file.
     """
     lines = (folder / f"{name}.csv").read_text(encoding="utf-8").splitlines()
     rows = csv.DictReader(line for line in lines if not line.startswith("#"))

@@ -98,7 +98,7 @@ def wasserstein_update(
 ) -> Moved:
     """Move both players as WGAN-GP does; ``weight`` is the penalty's, λ.
 
-    ``generator`` draws where between real and fake the slope is taken.
+    ``generator`` samples where between real and fake the slope is taken.
     Taught in notebook 08.
     """
     penalty = gradient_penalty(D, real, fake.detach(), generator=generator)
@@ -111,7 +111,8 @@ def weight_at(progress: float, first: float, last: float | None = None) -> float
     """Return the weight of a penalty after this fraction of the steps.
 
     first · (last / first)^progress goes from ``first`` to ``last`` by the same factor
-    every step; without ``last`` it stays. Both are above 0. Taught in notebook 08.
+    in every step; without ``last``, it stays at ``first``. Both are above 0.
+    Taught in notebook 08.
     """
     last = first if last is None else last
     return first * (last / first) ** progress
@@ -130,7 +131,7 @@ def r1_update(
 ) -> Moved:
     """Move both players with the classic losses and R₁ at weight ``gamma``.
 
-    The weight goes to ``last_gamma`` on the way, as ``weight_at`` says.
+    During the run, the weight goes to ``last_gamma``, as in ``weight_at``.
     Taught in notebook 08.
     """
     real_logits, gradient = logits_and_gradient(D, real)
@@ -155,8 +156,8 @@ def pairing_update(
 ) -> Moved:
     """Move both players as R3GAN does: pairs, and R₁ + R₂ at weight ``gamma``.
 
-    The weight goes to ``last_gamma`` on the way, as ``weight_at`` says. One pass of D
-    serves the loss and both penalties. Taught in notebook 08.
+    During the run, the weight goes to ``last_gamma``, as in ``weight_at``. One pass of
+    D serves the relativistic loss and both penalties. Taught in notebook 08.
     """
     logits, gradient = logits_and_gradient(D, torch.cat([real, fake]))
     penalty = gradient.square().sum(1).mean()  # R₁ + R₂, for as many fakes as real ones

@@ -17,14 +17,14 @@ class Modes(NamedTuple):
     sigma: float
 
 
-# The toy sets by which cures for mode collapse are compared, as in PacGAN's code.
+# The toy sets on which cures for mode collapse are compared, as in PacGAN's code.
 _angles = torch.arange(8) * (2 * math.pi / 8)
 RING = Modes(torch.stack([_angles.cos(), _angles.sin()], 1), 0.01)
 GRID = Modes(torch.cartesian_prod(*[torch.arange(-4.0, 5.0, 2.0)] * 2), 0.05)
 
 
 def sample_points(modes: Modes, count: int, *, seed: int) -> Tensor:
-    """Return points (count, 2) of RING or GRID: a mode by chance, and noise around it.
+    """Return points (count, 2) of RING or GRID: a random mode, and noise around it.
 
     RING has 8 modes on a circle of radius 1, with standard deviation 0.01; GRID has 25
     at {-4, -2, 0, 2, 4}², with 0.05.
@@ -93,11 +93,11 @@ def mode_coverage(points: Tensor, modes: Modes) -> ModeCoverage:
     - captured: how many modes have a point within 3 standard deviations,
     - high_quality: the fraction of points that close to any mode; 1 - exp(-9/2) = 0.989
       for perfect ones,
-    - kl: the divergence, in nats, of the fractions of points that have each mode as
-      their nearest, from equal fractions.
+    - kl: each point counts for its nearest mode; the KL divergence, in nats, of these
+      fractions from equal ones.
 
-    Published tables use 2,500 points. The first number can be had by spreading out, the
-    second by sitting on one mode: only both together mean something.
+    Published tables use 2,500 points. Spreading out is enough for the first number,
+    sitting on one mode for the second: only both together mean something.
 
     Source: Lin et al. 2018 (PacGAN), section 4.1. Taught in notebook 07.
     """

@@ -1,4 +1,4 @@
-"""The training run: its settings, its records, and the loop."""
+"""The training run: its settings (hyperparameters), its records, and the loop."""
 
 import copy
 import math
@@ -28,7 +28,7 @@ class TrainConfig:
     lr_g: float = 1e-3  # Adam's learning rate for G
     lr_d: float = 1e-3  # and for D
     betas: tuple[float, float] = (0.0, 0.999)  # Adam's memory of gradient and square
-    ema_share: float = 0.1  # of the steps so far, over which G's average reaches back
+    ema_share: float = 0.1  # fraction of the steps so far in G's running average (EMA)
     record_every: int = 100  # steps between two records
     seed: int = 0  # of the noise and of the order of the images
 
@@ -39,7 +39,7 @@ class TrainConfig:
                 near = max(low, round(value)) if isinstance(value, Real) else low
                 expected, fix = f"a whole number from {low} on", f"write {name}={near}"
                 raise wrong(ValueError, f"{name} is {value!r}", expected, fix)
-        for setting in fields(self):  # Python's own numbers, also where NumPy's came
+        for setting in fields(self):  # Python's own numbers, even if NumPy's are given
             kind = type(setting.default)
             value = getattr(self, setting.name)
             plain = tuple(map(float, value)) if kind is tuple else kind(value)
@@ -51,18 +51,18 @@ class Record:
     """The statistics of a run at one step; means are over the steps since the last one.
 
     ``d_real``, ``d_fake`` and ``d_accuracy`` are NaN for updates in which D's output is
-    no log-odds: hinge, Wasserstein and pairs.
+    not a log-odds: hinge, Wasserstein and pairs.
     """
 
     step: int
     images_seen: int  # real ones
-    seconds: float  # spent in steps, without what the notebook does in between
+    seconds: float  # spent in steps, not in what the notebook does in between
     d_loss: float  # without penalties; in nats for the classic losses
     g_loss: float
     d_real: float  # mean D(x), a probability
     d_fake: float  # mean D(G(z)), before G's update
     d_accuracy: float  # fraction of real and fake images that D gets right
-    averaged: nn.Module = field(repr=False)  # G's running average: always the same one
+    averaged: nn.Module = field(repr=False)  # G's running average: always one network
 
 
 def train(
@@ -77,16 +77,16 @@ def train(
 
     The loop is yours: ``for record in train(G, D, images, config): ...``. Leaving it
     ends the run, and so does Ctrl-C, which yields a last record. ``record.averaged`` is
-    the running average of G, in eval mode and frozen. It is one network that goes on
-    changing: to keep an early one, write ``copy.deepcopy(record.averaged)``.
+    the running average of G (EMA), in eval mode and frozen. It is one network that
+    keeps changing: to keep an early one, write ``copy.deepcopy(record.averaged)``.
     Networks without an ``image_shape``, such as those for points, take data of any
     shape and range.
     ``update`` moves both players once, in place of ``classic_update``, and ``rate``
     gives the factor on both learning rates after a fraction of the steps.
-    Same seed, machine and number of threads: the same weights, bit for bit.
+    The same seed, machine and number of threads give the same weights, bit for bit.
 
     Raises TypeError or ValueError for images that do not fit, for a frozen network, for
-    a D with BatchNorm, and where gradients are switched off; FloatingPointError when a
+    a D with BatchNorm, and if gradients are switched off; FloatingPointError when a
     loss or a weight becomes NaN or infinite: G, D and the average then have the weights
     of the last good record. Taught in notebook 04.
     """
@@ -162,7 +162,8 @@ def endless_batches(images: Tensor, batch_size: int, seed: int) -> Iterator[Tens
 def move_average(averaged: nn.Module, G: nn.Module, reach: float) -> None:
     """Move the average, which reaches back over ``reach`` steps, toward G in place.
 
-    Its memory grows with the run, so the untrained weights are soon forgotten.
+    This is an exponential moving average (EMA) whose memory grows with the run, so the
+    untrained weights are soon forgotten.
 
     Source: Karras et al. 2024, section 3.1 (the power function EMA).
     """
@@ -175,7 +176,7 @@ def move_average(averaged: nn.Module, G: nn.Module, reach: float) -> None:
 
 
 class Meter:
-    """Collects what updates return and makes records of it; guards against NaN.
+    """Collect what updates return and make records of it; guard against NaN.
 
     No step waits for a number to reach Python: means are taken at a record.
     """

@@ -21,11 +21,11 @@ LABEL = {"description_width": "10em"}
 AUTO = {"width": "auto"}  # as wide as its column, or its words
 PROSE = '<p style="line-height: 1.5; margin: 0.5em 0" {}>{}</p>'
 WRAP = {"flex_flow": "row wrap", "grid_gap": "0 2em"}
-SLIDERS = {"flex": "1 1 36em", "max_width": "44em"}  # next to the pictures, or below
+SLIDERS = {"flex": "1 1 36em", "max_width": "44em"}  # next to the images, or below
 
 
 class Panel(VBox):
-    """Pictures, the sliders that move them, and a sentence that says what is shown."""
+    """Images, the sliders that change them, and a sentence on what is shown."""
 
     def __init__(self, pictures: Sequence, sliders: Sequence):
         self.words, self._waiting = HTML(), 0
@@ -54,15 +54,15 @@ class Panel(VBox):
             self._say(self._draw())
         except Exception as error:  # moved by hand, it would only reach Lab's log
             self.play.playing = False
-            self._say(f"The picture could not be drawn: {error}")
+            self._say(f"The image could not be drawn: {error}")
             raise
 
     def _say(self, sentence: str) -> None:
         text = html.escape(sentence, quote=False)
-        self.words.value = PROSE.format('role="status"', text)  # read out aloud
+        self.words.value = PROSE.format('role="status"', text)  # read aloud
 
     def _draw(self) -> str:
-        """Set the pictures, and return the sentence that describes them."""
+        """Set the images, and return the sentence that describes them."""
         raise NotImplementedError
 
 
@@ -87,13 +87,13 @@ class Comparison(Panel):
         for shown, images in zip(self.pictures, self.images, strict=True):
             shown.value = png_bytes(images, zoom=self._zoom)
         seeds = f"{place:g} to {place + 15:g}, each times {self.scale.value:g}"
-        return f"Both: the z of seeds {seeds}, row by row."
+        return f"Both use the z of seeds {seeds}, row by row."
 
 
 class TimeScrubber(Panel):
     """A slider over the time of a run; see ``scrub``.
 
-    ``record`` and ``images`` are those of the moment that is shown.
+    ``record`` and ``images`` are those at the moment that is shown.
     """
 
     def __init__(self, history, zoom):
@@ -115,8 +115,8 @@ class TimeScrubber(Panel):
         r = self.record
         sentence = f"Step {r.step}: loss of D {r.d_loss:.2f}, of G {r.g_loss:.2f}."
         if math.isfinite(r.d_real):
-            real, fake = f"{r.d_real:.0%}", f"{r.d_fake:.0%}"
-            sentence += f" On average, D gives real images {real} and fakes {fake}."
+            real, fake = f"{r.d_real:.0%} for real images", f"{r.d_fake:.0%} for fakes"
+            sentence += f" D's mean probability of real: {real}, {fake}."
         return f"{sentence} The black line marks this moment in the curves."
 
 
@@ -132,7 +132,7 @@ class FlipBook(Panel):
     def _draw(self) -> str:
         self.frame = self.frames[self.moment.value]
         self.picture.value = png_bytes(self.frame, zoom=self._zoom)
-        return f"The picture of {self.captions[self.moment.value]}."
+        return f"This frame: {self.captions[self.moment.value]}."
 
 
 def compare(G1: nn.Module, G2: nn.Module, *, names=("first", "second"), zoom: int = 3):
@@ -147,8 +147,8 @@ def scrub(history: Sequence[tuple[Record, Tensor]], *, zoom: int = 3):
     """Return a slider over a run: images of the same noise, and the curves.
 
     ``history`` is a list of (record, images), as collected in the loop around
-    ``train``: images (N, C, H, W) in [-1, 1], drawn from the same z each time. Used in
-    notebook 04.
+    ``train``: images (N, C, H, W) in [-1, 1], generated from the same z each time. Used
+    in notebook 04.
     """
     return TimeScrubber(history, zoom)
 
@@ -156,9 +156,8 @@ def scrub(history: Sequence[tuple[Record, Tensor]], *, zoom: int = 3):
 def flip(frames: Sequence[Tensor], captions: Sequence[str], *, zoom: int = 1):
     """Return a slider, with Play, over frames: batches of images (N, C, H, W).
 
-    Each frame is one grid, as in ``film``; a figure becomes a frame by
-    ``figure_image``. ``captions`` names each frame, and all names differ. Used in
-    notebook 00.
+    Each frame is one grid, as in ``film``; ``figure_image`` makes a frame of a figure.
+    ``captions`` names each frame, and all names differ. Used in notebook 00.
     """
     return FlipBook(frames, captions, zoom)
 
@@ -212,14 +211,14 @@ def picture(image_shape: Sequence[int], zoom: int, count: int = 1):
     """Return a widget as large as ``png_bytes`` of ``count`` images of this shape."""
     height, width = tile_images(torch.zeros(count, *image_shape)).shape[:2]
     fixed = {"width": f"{zoom * width}px", "height": f"{zoom * height}px"}
-    fixed |= {"flex": "0 0 auto", "object_fit": "contain"}  # in a narrow window smaller
+    fixed |= {"flex": "0 0 auto", "object_fit": "contain"}  # smaller in a narrow window
     return ipywidgets.Image(format="png", layout=fixed)
 
 
 def _curves(records: Sequence[Record]) -> tuple[Tensor, list[tuple]]:
     """Return the curves as an image, and where in it each record's line is.
 
-    Drawn once: a figure takes 35 ms, a line in its pixels nearly nothing.
+    Drawn once: a figure takes 35 ms, a line in its pixels almost nothing.
     """
     figure = Figure(figsize=(4.5, 3), layout="constrained")
     ax = show_curves(records, figure.subplots())

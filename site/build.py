@@ -1,10 +1,10 @@
-"""Build the course as web pages: what the notebooks hold, to read without a kernel.
+"""Build the course as web pages: the notebooks, to read without a kernel.
 
     python site/build.py [FOLDER]     (default: build/site)
 
 A page for each notebook, from its stored outputs; nothing is executed. index.html comes
-from the README, explorer.html holds the trained generator. No page asks any address for
-anything, so they work from the disk, from a stick, and from any server.
+from the README, explorer.html holds the trained generator. No page loads
+anything from elsewhere: all work from a disk, from a USB stick, and from any server.
 """
 
 import re
@@ -24,7 +24,7 @@ ROOT = HERE.parent
 
 
 class Neighbor(NamedTuple):
-    """What a link to the page before or after needs."""
+    """What a link to the previous or next page needs."""
 
     name: str
     title: str
@@ -101,7 +101,7 @@ def index_page(readme: Path, names: dict[Path, str]) -> Page:
 
 
 def check_links(folder: Path) -> None:
-    """Raise an error if a link leads to no page, or to no place on its page."""
+    """Raise an error if a link leads to a page or a place that does not exist."""
     soups = {
         path.name: BeautifulSoup(path.read_text("utf-8"), "html.parser")
         for path in sorted(folder.glob("*.html"))
@@ -144,7 +144,7 @@ def main() -> None:
         build_site(folder, write_trained_explorer)
     except SiteError as error:
         sys.exit(f"The site was not built. {error}")
-    print(f"The course to read: {folder / 'index.html'}")
+    print(f"To read the course, open {folder / 'index.html'}")
 
 
 if __name__ == "__main__":

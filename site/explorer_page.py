@@ -1,7 +1,7 @@
 """The latent explorer as one HTML file: the template, filled with a generator.
 
-The page holds the weights and draws with them in JavaScript, so whoever has the file
-needs neither Python nor a network.
+The page holds the weights and generates images with them in JavaScript, so it needs
+neither Python nor a network.
 """
 
 import base64
@@ -26,8 +26,8 @@ def write_explorer(G: nn.Module, path: str | Path, *, data_name: str) -> Path:
 
     G is a generator of fully connected layers, z (N, latent_dim) → images (N, 1 or 3,
     H, W) in [-1, 1], as in ``ganlib.models``; it is used in eval mode, and stays as it
-    is. ``data_name`` says in the page what G was trained on. For the sizes of
-    ``ganlib.models.Generator()`` the file has 4 MB.
+    is. ``data_name`` tells the reader what G was trained on. For the sizes of
+    ``ganlib.models.Generator()``, the file has 4 MB.
 
     Raises ValueError for a G whose images the page cannot draw.
     """
@@ -53,8 +53,8 @@ def write_explorer(G: nn.Module, path: str | Path, *, data_name: str) -> Path:
 def fold(G: nn.Module) -> list[tuple[Tensor, Tensor]]:
     """Return G's layers as (weight, bias) in float64, with BatchNorm folded in.
 
-    In eval mode BatchNorm is the fixed map y = γ (x - μ) / √(σ² + ε) + β of each unit,
-    so that one Linear layer can do its work as well: with s = γ / √(σ² + ε) it has the
+    In eval mode, BatchNorm is the fixed map y = γ (x - μ) / √(σ² + ε) + β of each unit,
+    so that one Linear layer can do its work as well: with s = γ / √(σ² + ε), it has the
     weight s W and the bias s (b - μ) + β. Shapes: (out, in) and (out,) for each Linear
     layer of G, on the CPU.
     """
@@ -77,8 +77,8 @@ def check_same_images(
 ) -> None:
     """Raise an error unless the page's arithmetic gives G's images.
 
-    The page goes through Linear and LeakyReLU in turn, with Tanh at the end, and holds
-    the weights in half precision: finite numbers up to 65,504.
+    The page computes Linear and LeakyReLU in turn, with Tanh at the end, and holds the
+    weights in half precision: finite numbers up to 65,504.
     """
     z = sample_noise(8, G.latent_dim, seed=0)
     x = z.double()

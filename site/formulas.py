@@ -13,8 +13,8 @@ from math_core import LatexError, LatexToMathML
 CONVERTER = LatexToMathML(fancy_error=False)
 
 # Roots, braces and bars grow with what they hold only in a font that knows how, and
-# many phones and Linux systems have none. ziamath brings STIX Two Math along (its
-# license, OFL, allows to embed it); nothing else of ziamath is used.
+# many phones and Linux systems have none. ziamath includes STIX Two Math (its license,
+# OFL, allows embedding it); nothing else of ziamath is used.
 FONT = distribution("ziamath").locate_file("ziamath/fonts/STIXTwoMath-Regular.ttf")
 
 # What a browser draws though no formula contains it: the signs of roots and bars,
@@ -24,7 +24,7 @@ SLANTED = [chr(c) for c in (0x210E, *range(0x1D434, 0x1D468), *range(0x1D6E2, 0x
 
 
 class SiteError(Exception):
-    """What keeps the site from being built, in one sentence."""
+    """The reason why the site cannot be built, in one sentence."""
 
 
 def to_mathml(latex: str, *, display: bool) -> str:
@@ -38,7 +38,7 @@ def to_mathml(latex: str, *, display: bool) -> str:
         cause = str(error).partition(": ")[2].rstrip(".") or str(error)
         raise SiteError(f"the formula ${latex.strip()}$: {cause}.") from None
     # math-core 0.9 draws \overline and \underline with a combining line (U+0332), which
-    # strikes the letters through or vanishes: put in the lines that stretch.
+    # strikes the letters through or vanishes: replace it with lines that stretch.
     mathml = mathml.replace("\u0332</mo></mover>", "\u203e</mo></mover>")
     return mathml.replace("\u0332</mo></munder>", "_</mo></munder>")
 
@@ -65,8 +65,8 @@ def math_font(characters: str) -> str:
 def narrow_roots(font: TTFont) -> None:
     """Give the root sign one width at all heights, the one of the lowest.
 
-    Chromium leaves as much room as the widest needs, whichever it draws, so that a gap
-    follows each root.
+    Whichever sign it draws, Chromium leaves as much room as the widest needs, so that a
+    gap follows each root.
     """
     variants, root = font["MATH"].table.MathVariants, font.getBestCmap()[ord("√")]
     place = variants.VertGlyphCoverage.glyphs.index(root)

@@ -24,11 +24,11 @@ PICTURES = ("image/gif", "image/png", "image/jpeg")
 SHOWN = {WIDGET, *PICTURES, "text/plain"}
 ACTIVE = ["script", "style", "link", "iframe", "object", "embed", "form"]
 FILM = re.compile(r'data:image/gif;base64,([^"]+)".* width="(\d+)"')  # of plots.film
-LOOK = re.compile(r"\*\*What to (look for|see):\*\*")
+LOOK = "**What to look for:**"
 
 
 class Page(NamedTuple):
-    """What notebook or Markdown becomes."""
+    """What a notebook, or a piece of Markdown, becomes."""
 
     title: str  # the text of the one h1
     heading: str  # the h1
@@ -76,7 +76,7 @@ class CellsExporter(HTMLExporter):
 def notebook_page(path: Path, pages: dict[Path, str]) -> Page:
     """Return the page of a notebook, from its stored outputs.
 
-    ``pages`` has the name of the page for each file that has one.
+    ``pages`` maps each file that has a page to the page's name.
 
     Raises SiteError, naming the notebook, for what a page cannot show.
     """
@@ -93,7 +93,7 @@ def notebook_page(path: Path, pages: dict[Path, str]) -> Page:
 
 
 def check_outputs(notebook: NotebookNode) -> None:
-    """Raise an error for outputs that a reader should not see, or a page not show."""
+    """Raise an error for outputs that readers should not see, or pages cannot show."""
     for number, cell in enumerate(notebook.cells, 1):
         for output in cell.get("outputs", []):
             if output.output_type == "error":
@@ -120,10 +120,10 @@ def describe_figures(notebook: NotebookNode) -> None:
         if not outputs:
             continue
         after = [c.source for c in notebook.cells[i + 1 :] if c.cell_type == "markdown"]
-        if not after or not LOOK.match(after[0]):
+        if not after or not after[0].startswith(LOOK):
             raise SiteError(
                 f"cell {i + 1} draws a figure, and no text after it begins with "
-                "**What to look for:**; its alt text would come from there."
+                f"{LOOK}; its alt text would come from there."
             )
         for output in outputs:
             output.metadata["alt"] = first_sentence(after[0])
@@ -135,7 +135,7 @@ def has_figure(output: NotebookNode) -> bool:
 
 def first_sentence(source: str) -> str:
     """Return the first sentence after "What to look for:", without any markup."""
-    html = markdown_to_html(LOOK.sub("", source, count=1))
+    html = markdown_to_html(source.removeprefix(LOOK))
     text = " ".join(BeautifulSoup(html, "html.parser").p.get_text().split())
     sentence = re.match(r".+?[.!?](?= |$)|.*", text)[0]
     return sentence[:1].upper() + sentence[1:]
@@ -148,7 +148,7 @@ def finished_page(html: str, source: Path, pages: dict[Path, str]) -> Page:
     """Return the page of this HTML, which came from the file ``source``."""
     soup = BeautifulSoup(html, "html.parser")
     for tag in soup.find_all(ACTIVE):
-        raise SiteError(f"<{tag.name}> has no place in a page: take it out.")
+        raise SiteError(f"<{tag.name}> has no place in a page: remove it.")
     fix_links(soup, source, pages)
     embed_images(soup, source)
     for table in soup.find_all("table"):  # scrolls by itself on a narrow screen
@@ -161,7 +161,7 @@ def finished_page(html: str, source: Path, pages: dict[Path, str]) -> Page:
 
 
 def fix_links(soup: BeautifulSoup, source: Path, pages: dict[Path, str]) -> None:
-    """Lead links between notebooks to their pages; make the others into plain text."""
+    """Point links between notebooks to their pages; turn the others into plain text."""
     for link in soup.find_all("a", href=True):
         address, _, anchor = link["href"].partition("#")
         if address in {"", *OWN_PAGES} or address.startswith(("https://", "mailto:")):

@@ -1,9 +1,9 @@
-"""Try all notebooks, with their exercises solved, in ten courses of training.
+"""Try all notebooks, with their exercises solved, in ten courses.
 
     python tests/stress.py [digits-1 …] [04 …]
 
-A course is a data set, a number of threads, and torch's fast or plain ("default")
-kernels. Each rounds in its own way, so that every training takes another course, as it
+A course is a dataset, a number of threads, and torch's fast or plain ("default")
+kernels. Each rounds in its own way, so that every run takes another course, as it
 would on another machine. What a notebook claims must hold in all of them. Words choose
 the courses and the notebooks whose names begin with them; without a word for the one or
 the other, all are tried. Courses with one thread run two at a time.

@@ -156,7 +156,7 @@ def test_networks_are_trained_once_and_loaded_from_then_on(
 ):
     first, second = (load_or_train(TINY, tiny_images) for _ in range(2))
     assert capsys.readouterr().out.splitlines() == [
-        "Trained networks are not here yet: training them, 3 steps.",
+        "Trained networks are not here yet: training them for 3 steps.",
         "Loaded the networks that were trained before.",
     ]
     assert runs.train.call_count == 1

@@ -128,6 +128,6 @@ def test_torchvision_that_does_not_fit_ends_in_one_sentence(tmp_path):
     assert answer.stderr.count("Traceback") == 1  # the first cause is not shown as well
     last = answer.stderr.splitlines()[-1]
     assert (
-        "ImportError: torchvision does not fit the torch 2.99 beside it (oper" in last
+        "ImportError: torchvision does not fit the installed torch 2.99 (oper" in last
     )
     assert "torchvision::nms does not exist): reinstall both together" in last

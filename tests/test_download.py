@@ -256,7 +256,7 @@ def test_certificates_that_are_wrong_say_how_to_fix_it(folder, monkeypatch):
     monkeypatch.setattr(requests, "head", Mock(side_effect=SSLError))
     assert "set REQUESTS_CA_BUNDLE to the file with its proxy's" in refusal(folder)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "nowhere.pem"))
-    assert "REQUESTS_CA_BUNDLE leads to no file (correct or" in refusal(folder)
+    assert "REQUESTS_CA_BUNDLE does not name a file (correct or" in refusal(folder)
 
 
 def test_mirror_that_is_busy_is_asked_again(server, folder, monkeypatch):

@@ -138,7 +138,7 @@ def test_images_beside_subfolders_are_mentioned(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")  # no bar for a few
     save(plain("red"), tmp_path / "cats" / "1.png")
     assert colors(tmp_path) == [[255, 0, 0]]
-    beside = ", ".join(f"{name}.png (beside subfolders)" for name in names[:5])
+    beside = ", ".join(f"{name}.png (next to subfolders)" for name in names[:5])
     assert f"Left out: {beside} and 1 more.\n" in capsys.readouterr().out
 
 

@@ -27,7 +27,6 @@ sys.path.insert(0, str(ROOT / "site"))
 
 from explorer_page import write_explorer  # noqa: E402
 from formulas import SiteError, math_font, to_mathml  # noqa: E402
-from notebook_page import first_sentence  # noqa: E402
 
 import build  # noqa: E402, from the folder above
 
@@ -175,7 +174,6 @@ def test_figures_are_embedded_and_a_film_shows_its_gif(tmp_path):
         "width: 90px",
     )
     assert [h["id"] for h in page.find_all("h3")] == ["Same", "Same-Same"]
-    assert first_sentence("**What to see:** one, two") == "One, two"  # the old words
 
 
 @pytest.mark.parametrize(

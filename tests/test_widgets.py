@@ -145,7 +145,7 @@ def test_buttons_start_again_and_save(explorer, tmp_path, monkeypatch):
     tmp_path.rmdir()
     with pytest.raises(OSError, match="explorer_seed_7_1"):
         explorer.save_picture()
-    assert "The picture could not be saved" in explorer.words.value
+    assert "The image could not be saved" in explorer.words.value
 
 
 def test_words_and_the_copied_line_say_what_is_shown(explorer):
@@ -259,8 +259,8 @@ def test_scrubber_shows_the_moment_that_is_chosen(history):
         assert panel.images is images
         assert_shows(panel.picture, images, 3)
         losses = f"Step {record.step}: loss of D 0.60, of G {record.g_loss:.2f}. "
-        words = f"{losses}On average, D gives real images 70% and fakes 20%. The black"
-        assert words in panel.words.value
+        words = "D's mean probability of real: 70% for real images, 20% for fakes."
+        assert f"{losses}{words} The black line" in panel.words.value
     record = Record(9, 99, 1.0, -2.5, 0.8, *[math.nan] * 3, None)  # no probabilities
     words = scrub([(record, images)]).words.value
     assert "loss of D -2.50, of G 0.80. The black line" in words
@@ -290,4 +290,4 @@ def test_flip_book_shows_the_frame_that_is_chosen():
         book.play.value = i
         assert book.frame is frames[i]
         assert_shows(book.picture, frames[i], 2)
-        assert f"The picture of {name}." in book.words.value
+        assert f"This frame: {name}." in book.words.value

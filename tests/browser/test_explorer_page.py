@@ -279,7 +279,7 @@ def test_copied_line_gives_the_same_picture_in_a_notebook(page):
 def test_saved_picture_is_the_picture_ten_times_as_large(page):
     go(page, "#seed=42&walk=0.25")
     with page.expect_download() as waiting:
-        page.get_by_role("button", name="Save picture").click()
+        page.get_by_role("button", name="Save image").click()
     assert waiting.value.suggested_filename == "seed-42-walk-0.25.png"
     saved = np.array(Image.open(waiting.value.path()).convert("RGB"))
     np.testing.assert_array_equal(saved, pixels(page).repeat(10, 0).repeat(10, 1))

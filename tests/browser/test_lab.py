@@ -174,7 +174,7 @@ def test_copied_z_and_saved_picture_are_those_shown(explorer):
     line = explorer.page.evaluate("() => navigator.clipboard.readText()")
     same = f"{line}\nprint(torch.equal(z, explorer.z))"
     assert explorer.notebook.run(same) == "True\n"
-    explorer.click("save picture")
+    explorer.click("save image")
     explorer.says(r"Saved as explorer_seed_4_1\.png in")
     saved = Image.open(explorer.page.folder / "explorer_seed_4_1.png").convert("RGB")
     np.testing.assert_array_equal(np.array(saved), explorer.pixels())
@@ -185,7 +185,7 @@ def test_failed_drawing_is_said_and_stops_play(explorer):
     explorer.play()
     explorer.cell.locator("button:has(.fa-pause)").wait_for()
     explorer.notebook.run(f"{fail}handle = G.register_forward_pre_hook(fail)")
-    explorer.says("The picture could not be drawn: no more <ink>")
+    explorer.says("The image could not be drawn: no more <ink>")
     explorer.cell.locator("button:has(.fa-play)").wait_for()
     explorer.notebook.run("handle.remove()")
     explorer.press("seed", "ArrowRight")
@@ -208,7 +208,7 @@ def test_comparison_time_slider_and_flip_book_follow_the_keyboard(small):
     book = lab.Widget(small, "book")
     book.press("time", "ArrowLeft")
     eventually(lambda: assert_pixels(book, "images[1:2]", 0, 5))
-    book.says("The picture of b.")
+    book.says("This frame: b.")
 
 
 def test_film_of_a_stored_notebook_moves_although_nobody_trusts_it(page):
