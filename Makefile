@@ -12,7 +12,7 @@ NB =
 DATA =
 COURSE =
 
-# Where MNIST lies, if not in your cache folder: GANLIB_DATA=../data make lab. Notebooks
+# Where MNIST is, if not in your cache folder: GANLIB_DATA=../data make lab. Notebooks
 # run in notebooks/, so a relative path is made absolute: it counts from this folder.
 ifneq ($(GANLIB_DATA),)
   ifeq ($(filter /% ~%,$(firstword $(GANLIB_DATA))),)
@@ -22,8 +22,8 @@ ifneq ($(GANLIB_DATA),)
 endif
 
 # torch's CPU threads wait for each other by spinning at full speed. As soon as another
-# program wants a core, all of them stall: one busy neighbor slows a training down
-# many times over. With this they spin only briefly, then sleep. It must be set before torch loads.
+# program wants a core, all of them stall: one busy neighbor slows a run down many
+# times over. With this setting, they spin only briefly, then sleep. It must be set before torch loads.
 GOMP_SPINCOUNT ?= 3000
 export GOMP_SPINCOUNT
 
@@ -52,7 +52,7 @@ help: ## show this list
 setup: ## install only, or repair the installation (all others do it by themselves)
 	@PYTHON='$(PYTHON)' VENV='$(VENV)' CONSTRAINTS='$(CONSTRAINTS)' sh setup.sh
 
-# Jupyter asks root (in a container, say) for an explicit word.
+# Jupyter requires an explicit option from root (in a container, say).
 lab: setup ## open the course in JupyterLab; ARGS="--no-browser" and the like are passed on
 	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks \
 		--LabApp.default_url=/lab/tree/$(notdir $(firstword $(ALL))) \
@@ -65,7 +65,7 @@ test-library: setup ## only the library, the pages, and the sliders in a browser
 	@echo "== Part 1: the library, the pages, and the sliders in a browser"
 	$(PYTEST) --dist loadfile -rs
 
-# In a cache of their own, so that no network of an earlier day helps them.
+# They get a cache of their own, so that no networks from an earlier day help them.
 test-notebooks: setup ## only the notebooks, with their exercises solved; NB=04: only that one; DATA=digits: without MNIST
 	@echo "== Part 2: every notebook, solved, on $(if $(filter digits,$(DATA)),,MNIST if it is here, else on )the embedded digits"
 	@test -n "$(CHOSEN)" || { echo "No notebook's name starts with '$(NB)'; there are: $(notdir $(ALL))"; exit 1; }
@@ -75,9 +75,9 @@ test-notebooks: setup ## only the notebooks, with their exercises solved; NB=04:
 		$(if $(filter digits,$(DATA)),GANLIB_DATA="$(CURDIR)/build/test/no-data") \
 		$(PYTEST) --dist loadscope $(NBVAL) $(SOLVED)
 
-# On both data sets, with 1, 2 and 4 threads and with torch's plain kernels: every training
-# takes another course in each. Begun again, it goes on where it was.
-stress: setup ## try all notebooks in ten courses; hours, alone; NB=04 COURSE=digits-1: only these
+# On both datasets, with 1, 2 and 4 threads and with torch's plain kernels: every run takes
+# another course in each. Started again, it resumes where it stopped.
+stress: setup ## try all notebooks in ten courses of training; takes hours, alone; NB=04 COURSE=digits-1: only these
 	$(PY) tests/stress.py $(COURSE) $(NB)
 
 # A notebook is executed into build/run and takes the place of the old one only when it is
@@ -97,14 +97,15 @@ run: setup ## execute all notebooks on the real MNIST and store their outputs; N
 		{ echo "$$notebook failed and is unchanged; the error above says why."; exit 1; }; \
 	done
 
-site: setup ## build the course as web pages into build/site; trains the generator if there is none yet
+site: setup ## build the course as web pages in build/site; trains the generator if there is none yet
 	$(PY) site/build.py build/site
 
-# One after another: two trainings at once would measure each other.
-bench: setup ## measure speed, quality over time and costs into benchmarks/results; three hours, alone
+# One after another: two runs at once would slow each other down.
+bench: setup ## measure speed, quality over time and costs; writes benchmarks/results; takes three hours, alone
 	$(PY) benchmarks/throughput.py
 	$(PY) benchmarks/threads.py
-	$(PY) benchmarks/recipe_ladder.py
+	$(PY) benchmarks/choices.py --fresh
+	$(PY) benchmarks/averages.py
 	$(PY) benchmarks/time_to_quality.py --control
 	$(PY) benchmarks/costs.py
 	$(PY) benchmarks/evaluation.py

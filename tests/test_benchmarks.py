@@ -5,6 +5,7 @@ import itertools
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from ganlib.latent import sample_images
 from ganlib.metrics import frechet_distance, precision_recall
 from ganlib.models import Discriminator, Generator, new_networks
 from ganlib.steps import d_step, g_step
-from ganlib.training import TrainConfig
+from ganlib.training import TrainConfig, train
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
@@ -70,7 +71,8 @@ def test_readme_quotes_the_results_and_make_bench_runs_the_scripts():
     command = ["make", "-n", "-s", "bench"]
     plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     found = set(re.findall(r"benchmarks/(\w+)\.py", plan))
-    assert set(NAMES) - found == {"bench", "runs", "textbook", "recipe_search"}
+    searches = {"recipe_search", "plateau"}
+    assert set(NAMES) - found == {"bench", "runs", "textbook", *searches}
 
 
 def test_textbook_is_the_tutorial(capsys):
@@ -122,10 +124,72 @@ def test_train_is_timed_between_two_records(monkeypatch):
     assert runs.time_train(IMAGES, TrainConfig(), 1, 2) == (5.0 - 1.5) / (40 - 20)
 
 
-def test_ladder_leads_to_the_course_by_steps_and_the_search_trains():
-    rungs = [rung[1:] for rung in scripts.recipe_ladder.rungs()]
-    assert rungs[-1][0] == TrainConfig()
-    assert all(before != after for before, after in itertools.pairwise(rungs))
+def weights_in_one_number(G):
+    return round(G.net[-2].bias.abs().sum().item(), 6)
+
+
+def test_every_choice_is_another_run(monkeypatch):
+    monkeypatch.setattr(runs, "images", IMAGES, raising=False)
+    monkeypatch.setattr(runs, "distance", weights_in_one_number)
+    choices = scripts.choices.CHOICES
+    assert choices[0] == scripts.choices.Choice("all", "ganlib")
+    short = [
+        replace(choice, config=replace(choice.config, steps=2)) for choice in choices
+    ]
+    rows = [scripts.choices.run((choice, 0)) for choice in short]
+    assert len({row["distance_G"] for row in rows}) == len(choices)
+    G, D = new_networks(0)
+    *_, last = train(G, D, IMAGES, short[0].config)
+    assert rows[0]["distance_G"] == weights_in_one_number(G)
+    assert rows[0]["distance"] == weights_in_one_number(last.averaged)
+
+
+def test_averages_are_those_of_train(monkeypatch):
+    averages, data = scripts.averages, SimpleNamespace(images=IMAGES, labels=None)
+    for name, value in {
+        "CONFIG": TrainConfig(steps=5),
+        "load_images": lambda *_, offline: data,
+        "train_judge": lambda *_: None,
+        "judge_features": lambda _, images: images,
+        "frechet_distance": lambda _, fake: fake.double().sum().item(),
+    }.items():
+        monkeypatch.setattr(averages, name, value)
+    rows = {row["ema_share"]: row["distance"] for row in averages.run(("digits", 0))}
+    G, D = new_networks(0)
+    *_, last = train(G, D, IMAGES, averages.CONFIG)
+    for share, network in ((0.0, G), (0.1, last.averaged)):
+        expected = sample_images(network, 600, seed=1234).double().sum().item()
+        assert rows[share] == pytest.approx(expected, abs=0.01)
+
+
+def test_variants_of_the_plateau_train(monkeypatch):
+    plateau = scripts.plateau
+    monkeypatch.setattr(runs, "images", IMAGES, raising=False)
+    monkeypatch.setattr(plateau, "JUDGED", (2,))
+    monkeypatch.setattr(plateau, "judged", lambda G, D: {"G": sizes(G), "D": sizes(D)})
+    short = {name: replace(v, steps=2) for name, v in plateau.VARIANTS.items()}
+    monkeypatch.setattr(plateau, "VARIANTS", short)
+    rows = [plateau.run((name, 0))[0] for name in short]
+    assert (rows[0]["G"], rows[0]["D"]) == ([1_510_032], [533_505])
+    assert {row["images"] for row in rows} == {128}
+
+
+def test_parts_of_the_plateau_do_what_they_say():
+    plateau, order = scripts.plateau, torch.Generator().manual_seed(0)
+    black = torch.full((50, 1, 28, 28), -1.0)
+    black[:, :, 5, 7] = 1.0
+    spots = plateau.shifted(black, 2, order).flatten(1).argmax(1)
+    assert {*(spots // 28).tolist()} == {3, 4, 5, 6, 7}
+    assert {*(spots % 28).tolist()} == {5, 6, 7, 8, 9}
+    features = torch.randn(8, 3)
+    spread = plateau.MinibatchStd(4)(features)[:, 3]
+    by_hand = torch.stack(
+        [part.std(0, correction=0).mean() for part in features.split(4)]
+    )
+    torch.testing.assert_close(spread, by_hand.repeat_interleave(4))
+
+
+def test_the_search_trains():
     search, sums = scripts.recipe_search, set()
     for name in (
         "base",
