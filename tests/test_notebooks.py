@@ -13,7 +13,10 @@ import pytest
 from solved_notebooks import NOTEBOOKS, exercises, solve, tags
 
 ALLOWED_TAGS = {"nbval-check-output", "exercise", "exercise-check"}
-MODULES = [*("data", "models", "losses", "steps", "latent", "metrics", "toys")]
+MODULES = [
+    *("data", "models", "losses", "steps"),
+    *("training", "latent", "metrics", "toys"),
+]
 TAUGHT = {  # every definition that a notebook shows in full, and where
     "00_the_game": set(),  # its tools for one dimension stay there
     "01_data": {"batch_indices"},
@@ -31,6 +34,7 @@ TAUGHT = {  # every definition that a notebook shows in full, and where
         "take_step",
         "d_step",
         "g_step",
+        "move_average",
     },
     "05_visualization": {"lerp", "slerp", "principal_directions"},
     "06_evaluation": {"entropy", "kl_to_uniform", "frechet_distance"},
@@ -181,7 +185,8 @@ def test_every_figure_is_explained(notebook):
             following = (
                 c for c in notebook.cells[i + 1 :] if c.cell_type == "markdown"
             )
-            assert next(following).source.startswith("**What to see:**"), cell.source
+            text = next(following).source
+            assert text.startswith("**What to look for:**"), cell.source
 
 
 def test_a_still_figure_stands_before_every_widget(code):
