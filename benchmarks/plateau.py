@@ -56,22 +56,24 @@ class Variant:
 
 
 LARGE = (1024, 512)
-LARGE = (1024, 512)
+SLOW = {"lr_g": 5e-4, "lr_d": 5e-4}
 VARIANTS = {
     "recipe": Variant(),
     "minibatch std": Variant(group=64),
-    "D 1024-512": Variant(d_units=LARGE),
     "R1 + R2, 0.003": Variant(gamma=0.003, both=True),
+    "D 1024-512": Variant(d_units=LARGE),
     "D 1024-512, R1 + R2, 0.003": Variant(d_units=LARGE, gamma=0.003, both=True),
     "D 1024-512, R1 + R2, 0.01": Variant(d_units=LARGE, gamma=0.01, both=True),
     "D 1024-512, lr_d 5e-4": Variant(d_units=LARGE, lr_d=5e-4),
-    "D 1024-512, rates 5e-4": Variant(d_units=LARGE, lr_d=5e-4, lr_g=5e-4),
-    "D 2048-1024, lr_d 3e-4": Variant(d_units=(2048, 1024), lr_d=3e-4),
-    "D 1024-512, R1, 0.03": Variant(d_units=LARGE, gamma=0.03),
+    "D 1024-512, rates 5e-4": Variant(d_units=LARGE, **SLOW),
+    "D 1024-512, beta2 0.99": Variant(d_units=LARGE, betas=(0.0, 0.99)),
+    "D 1024-512, decay": Variant(d_units=LARGE, decay=True),
+    "D 1024-512, R1 + R2, 0.1": Variant(d_units=LARGE, gamma=0.1, both=True),
+    "rates 5e-4": Variant(**SLOW),
     "latent_dim 32": Variant(latent_dim=32),
     "shifts by 1": Variant(shift=1),
     "batch 64 to 256": Variant(growth=((3_000, 128), (6_000, 256))),
-    "cosine decay": Variant(decay=True),
+    "decay": Variant(decay=True),
     "convolutional end of G": Variant(trunk=True),
     "G 256-512-1024-1024": Variant(g_units=(256, 512, 1024, 1024)),
 }
