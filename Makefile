@@ -101,7 +101,7 @@ site: setup ## build the course as web pages in build/site; trains the generator
 	$(PY) site/build.py build/site
 
 # One after another: two runs at once would slow each other down.
-bench: setup ## measure speed, quality over time and costs; writes benchmarks/results; takes three hours, alone
+bench: setup ## measure speed, quality over time and costs; writes benchmarks/results; takes several hours, alone
 	$(PY) benchmarks/throughput.py
 	$(PY) benchmarks/threads.py
 	$(PY) benchmarks/choices.py --fresh

@@ -5,7 +5,7 @@ the same G beside each other. Each reaches back over another fraction of the ste
 far; 0 is G itself. The quality is the Fréchet distance of as many samples as there are
 test images, at most 10,000, to these. Two runs at a time, one thread each.
 
-    python benchmarks/averages.py     # about 4 minutes; nothing else should run
+    python benchmarks/averages.py     # took 10 minutes; nothing else should run
 """
 
 from bench import options, save, show  # before torch: see there

@@ -6,7 +6,7 @@ to the test images in the features of the course's judge. The rows of "ladder" l
 a well-known tutorial (with BatchNorm's eps fixed) to the rows that begin with ours. Two
 runs at a time, one thread each. Runs that are in the CSV already are left out.
 
-    python benchmarks/choices.py     # about 25 minutes; nothing else should run
+    python benchmarks/choices.py     # took half an hour; nothing else should run
 """
 
 from bench import options, save, show  # before torch: see there

@@ -1,5 +1,6 @@
 """The benchmarks measure what they say; nothing here is timed."""
 
+import copy
 import inspect
 import itertools
 import re
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import ganlib.evaluation
 from ganlib.judge import Judge, judge_features
 from ganlib.latent import sample_images
+from ganlib.losses import d_loss, r1_penalty, r2_penalty
 from ganlib.metrics import frechet_distance, precision_recall
 from ganlib.models import Discriminator, Generator, new_networks
 from ganlib.steps import d_step, g_step
@@ -154,7 +156,9 @@ def test_averages_are_those_of_train(monkeypatch):
         "frechet_distance": lambda _, fake: fake.double().sum().item(),
     }.items():
         monkeypatch.setattr(averages, name, value)
-    rows = {row["ema_share"]: row["distance"] for row in averages.run(("digits", 0))}
+    found = averages.run(("digits", 0))
+    assert found[-1]["epochs"] == 0.16  # 0.3 · 5 steps · 64 of 600 images
+    rows = {row["ema_share"]: row["distance"] for row in found}
     G, D = new_networks(0)
     *_, last = train(G, D, IMAGES, averages.CONFIG)
     for share, network in ((0.0, G), (0.1, last.averaged)):
@@ -172,6 +176,13 @@ def test_variants_of_the_plateau_train(monkeypatch):
     rows = [plateau.run((name, 0))[0] for name in short]
     assert (rows[0]["G"], rows[0]["D"]) == ([1_510_032], [533_505])
     assert {row["images"] for row in rows} == {128}
+    monkeypatch.setattr(plateau, "judged", lambda G, D: {"G": weights_in_one_number(G)})
+    changed = {"growth": ((1, 16),)}, {"decay": True}, {}
+    for number, change in enumerate(changed):
+        plateau.VARIANTS[number] = plateau.Variant(2, **change)
+    grown, decayed, plain = (plateau.run((number, 0))[0] for number in range(3))
+    assert (grown["images"], decayed["images"]) == (64 + 16, 128)
+    assert decayed["G"] != plain["G"]
 
 
 def test_parts_of_the_plateau_do_what_they_say():
@@ -187,6 +198,17 @@ def test_parts_of_the_plateau_do_what_they_say():
         [part.std(0, correction=0).mean() for part in features.split(4)]
     )
     torch.testing.assert_close(spread, by_hand.repeat_interleave(4))
+
+
+def test_penalties_of_the_plateau_are_r1_and_r2():
+    plateau, (_, D) = scripts.plateau, new_networks(0)
+    real, fake, start = IMAGES[:8], IMAGES[8:16], copy.deepcopy(D)
+    sgd = torch.optim.SGD(D.parameters(), 1.0)
+    plateau.d_move(D, sgd, real, fake, plateau.Variant(gamma=0.5))
+    penalty = r1_penalty(start, real) + r2_penalty(start, fake)
+    (d_loss(start(real), start(fake)) + 0.5 * penalty).backward()
+    for moved, weight in zip(D.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(moved, weight - weight.grad)
 
 
 def test_the_search_trains():
