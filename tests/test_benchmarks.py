@@ -177,7 +177,7 @@ def test_variants_of_the_plateau_train(monkeypatch):
     assert (rows[0]["G"], rows[0]["D"]) == ([1_510_032], [533_505])
     assert {row["images"] for row in rows} == {128}
     monkeypatch.setattr(plateau, "judged", lambda G, D: {"G": weights_in_one_number(G)})
-    changed = {"growth": ((1, 16),)}, {"decay": True}, {}
+    changed = {"growth": ((1, 16),)}, {"decay_g": True}, {}
     for number, change in enumerate(changed):
         plateau.VARIANTS[number] = plateau.Variant(2, **change)
     grown, decayed, plain = (plateau.run((number, 0))[0] for number in range(3))
