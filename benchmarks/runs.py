@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ganlib.data import load_images
 from ganlib.judge import judge_features, train_judge
 from ganlib.latent import sample_images
-from ganlib.metrics import frechet_distance
+from ganlib.metrics import frechet_distance, precision_recall
 from ganlib.models import new_networks
 from ganlib.results import read_results
 from ganlib.training import TrainConfig, train
@@ -47,6 +47,22 @@ def prepare(threads: int = 1) -> None:
 def features_of(G: nn.Module) -> Tensor:
     """Return the judge's features (N, 64) of SAMPLES samples of G."""
     return judge_features(judge, sample_images(G, SAMPLES, seed=1234))
+
+
+def describe(G: nn.Module) -> dict[str, float]:
+    """Return what the judge says of SAMPLES samples of G, for a row of a table."""
+    found = features_of(G)
+    balls = precision_recall(features, found, k=5)
+    digits = judge.head(found).argmax(1).bincount(minlength=10) / SAMPLES
+    numbers = {
+        "distance": frechet_distance(features, found),
+        "precision": balls.precision,
+        "recall": balls.recall,
+        "coverage": balls.coverage,
+        "rarest": digits.min().item(),
+        "most": digits.max().item(),
+    }
+    return {name: round(value, 3) for name, value in numbers.items()}
 
 
 def distance(G: nn.Module) -> float:

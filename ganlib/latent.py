@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn import Module
 
-LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)  # those that have weights
+from ganlib.models import LAYERS
 
 
 def stream(purpose: str, seed: int, device: str | torch.device = "cpu") -> Generator:

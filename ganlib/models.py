@@ -77,49 +77,50 @@ class Discriminator(nn.Module):
         return self.net(images).squeeze(1)
 
 
-# The initializers below are meant for ``network.apply(init_...)``. They touch Linear
-# layers only: BatchNorm keeps its gain of 1 and shift of 0, since a gain sampled from
-# N(0, 0.02) would all but switch the layer off.
+# The initializers below are meant for ``network.apply(init_...)``. BatchNorm keeps its
+# gain of 1 and shift of 0: a gain sampled from N(0, 0.02) would all but switch it off.
+
+LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)  # those that have weights
 
 
 def init_normal_(module: nn.Module) -> None:
-    """Sample the weights of a Linear layer from N(0, 0.02), as DCGAN does; biases 0.
+    """Sample the weights of a layer from N(0, 0.02), as DCGAN does; biases 0.
 
     Here, 0.02 is the standard deviation; elsewhere, N(0, ...) holds the variance.
     Source: Radford et al. 2016, section 4. Taught in notebook 03.
     """
-    if isinstance(module, nn.Linear):
+    if isinstance(module, LAYERS):
         nn.init.normal_(module.weight, 0.0, 0.02)
         nn.init.zeros_(module.bias)
 
 
 def init_xavier_(module: nn.Module) -> None:
-    """Sample a Linear layer's weights from N(0, 2 / (fan_in + fan_out)); biases 0.
+    """Sample a layer's weights from N(0, 2 / (fan_in + fan_out)); biases 0.
 
     Source: Glorot and Bengio 2010, equation 12. Taught in notebook 03.
     """
-    if isinstance(module, nn.Linear):
+    if isinstance(module, LAYERS):
         nn.init.xavier_normal_(module.weight)
         nn.init.zeros_(module.bias)
 
 
 def init_kaiming_(module: nn.Module) -> None:
-    """Sample a Linear layer's weights from N(0, 2 / ((1 + 0.2²) fan_in)); biases 0.
+    """Sample a layer's weights from N(0, 2 / ((1 + 0.2²) fan_in)); biases 0.
 
     0.2 is the slope of the LeakyReLU that follows.
     Source: He et al. 2015, equation 15. Taught in notebook 03.
     """
-    if isinstance(module, nn.Linear):
+    if isinstance(module, LAYERS):
         nn.init.kaiming_normal_(module.weight, a=0.2, nonlinearity="leaky_relu")
         nn.init.zeros_(module.bias)
 
 
 def init_orthogonal_(module: nn.Module) -> None:
-    """Make the rows or columns of a Linear layer's weights orthonormal; biases 0.
+    """Make the rows or columns of a layer's weights orthonormal; biases 0.
 
     Source: Saxe et al. 2014. Taught in notebook 03.
     """
-    if isinstance(module, nn.Linear):
+    if isinstance(module, LAYERS):
         nn.init.orthogonal_(module.weight)
         nn.init.zeros_(module.bias)
 
@@ -130,7 +131,7 @@ def init_orthogonal_leaky_(module: nn.Module) -> None:
     LeakyReLU(0.2) divides the size of signals by this factor; with these weights, they
     keep it through many layers without BatchNorm. Taught in notebook 08.
     """
-    if isinstance(module, nn.Linear):
+    if isinstance(module, LAYERS):
         gain = nn.init.calculate_gain("leaky_relu", 0.2)
         nn.init.orthogonal_(module.weight, gain)
         nn.init.zeros_(module.bias)

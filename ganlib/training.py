@@ -9,6 +9,7 @@ from numbers import Integral, Real
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ganlib.checks import check_images, check_range, check_separate, wrong
 from ganlib.data import batch_indices
@@ -91,7 +92,15 @@ def train(
     of the last good record. Taught in notebook 04.
     """
     check_start(G, D, images, config)
-    return _run(G, D, images, config, update, rate)
+    noise = stream("noise", config.seed, images.device)
+    batches = endless_batches(images, config.batch_size, config.seed)
+
+    def move(opt_d: Optimizer, opt_g: Optimizer, progress: float) -> Moved:
+        real = next(batches)
+        z = new_noise(len(real), G.latent_dim, noise)
+        return update(D, opt_d, opt_g, real, G(z), progress)  # one batch of fakes
+
+    return run(G, D, config, move, rate)
 
 
 def check_start(G: nn.Module, D: nn.Module, images: Tensor, config: TrainConfig):
@@ -117,11 +126,19 @@ def check_start(G: nn.Module, D: nn.Module, images: Tensor, config: TrainConfig)
         raise wrong(ValueError, got, f"a batch of {expected} or more", fix)
 
 
-def _run(G, D, images, config, update, rate) -> Iterator[Record]:
+def run(
+    G: nn.Module,
+    D: nn.Module,
+    config: TrainConfig,
+    move: Callable[[Optimizer, Optimizer, float], Moved],
+    rate: Callable[[float], float],
+) -> Iterator[Record]:
+    """Call ``move(opt_d, opt_g, progress)`` for each step; yield records.
+
+    This is what all kinds of training share: optimizers, rates, average, records, guard
+    against NaN, and Ctrl-C. ``move`` moves both players once.
+    """
     torch.set_flush_denormal(True)  # tiny numbers near 1e-40 slow CPUs down
-    device = images.device
-    noise = stream("noise", config.seed, device)
-    batches = endless_batches(images, config.batch_size, config.seed)
     # fused: one pass over the weights instead of a Python loop
     opt_g = torch.optim.Adam(G.parameters(), config.lr_g, config.betas, fused=True)
     opt_d = torch.optim.Adam(D.parameters(), config.lr_d, config.betas, fused=True)
@@ -134,10 +151,7 @@ def _run(G, D, images, config, update, rate) -> Iterator[Record]:
             progress = step / config.steps
             opt_g.param_groups[0]["lr"] = config.lr_g * rate(progress)
             opt_d.param_groups[0]["lr"] = config.lr_d * rate(progress)
-            real = next(batches)
-            z = torch.randn(len(real), G.latent_dim, generator=noise, device=device)
-            fake = G(z)  # one batch of fakes serves both steps
-            moved = update(D, opt_d, opt_g, real, fake, progress)
+            moved = move(opt_d, opt_g, progress)
             move_average(averaged, G, config.ema_share * step)
             meter.add(moved)
             if meter.steps % config.record_every == 0 or meter.steps == config.steps:
@@ -147,6 +161,11 @@ def _run(G, D, images, config, update, rate) -> Iterator[Record]:
         print(f"Stopped after {meter.steps} of {config.steps} steps; weights are kept.")
         if meter.kept or meter.steps == 0:
             yield meter.record()
+
+
+def new_noise(count: int, latent_dim: int, generator: torch.Generator) -> Tensor:
+    """Return z (count, latent_dim), where the generator is."""
+    return torch.randn(count, latent_dim, generator=generator, device=generator.device)
 
 
 def endless_batches(images: Tensor, batch_size: int, seed: int) -> Iterator[Tensor]:

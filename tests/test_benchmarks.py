@@ -73,7 +73,7 @@ def test_readme_quotes_the_results_and_make_bench_runs_the_scripts():
     command = ["make", "-n", "-s", "bench"]
     plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     found = set(re.findall(r"benchmarks/(\w+)\.py", plan))
-    searches = {"recipe_search", "plateau"}
+    searches = {"recipe_search", "plateau", "convolutions"}
     assert set(NAMES) - found == {"bench", "runs", "textbook", *searches}
 
 
@@ -183,6 +183,21 @@ def test_variants_of_the_plateau_train(monkeypatch):
     grown, decayed, plain = (plateau.run((number, 0))[0] for number in range(3))
     assert (grown["images"], decayed["images"]) == (64 + 16, 128)
     assert decayed["G"] != plain["G"]
+
+
+def test_variants_of_convolutions_train(monkeypatch):
+    convolutions = scripts.convolutions
+    monkeypatch.setattr(runs, "images", IMAGES, raising=False)
+    monkeypatch.setattr(runs, "describe", lambda G: {"training": G.training})
+    monkeypatch.setattr(convolutions, "JUDGED", (15, 30))
+    for name, variant in convolutions.VARIANTS.items():
+        short = replace(variant, seconds=45, batch=4)
+        monkeypatch.setitem(convolutions.VARIANTS, name, short)
+        rows = convolutions.run((name, 0, 15_000.0))
+        assert [(r["step"], r["seconds"]) for r in rows] == [(1, 15), (2, 30)]
+        assert not rows[0]["training"]
+    ms = convolutions.step_ms({"dense, dense", "conv, conv"}, rounds=1, steps=1)
+    assert min(ms.values()) > 0
 
 
 def test_parts_of_the_plateau_do_what_they_say():

@@ -16,6 +16,7 @@ ALLOWED_TAGS = {"nbval-check-output", "exercise", "exercise-check"}
 MODULES = [
     *("data", "models", "losses", "steps"),
     *("training", "latent", "metrics", "toys"),
+    *("convolutional", "conditional"),
 ]
 TAUGHT = {  # every definition that a notebook shows in full, and where
     "00_the_game": set(),  # its tools for one dimension stay there
@@ -61,6 +62,7 @@ TAUGHT = {  # every definition that a notebook shows in full, and where
         "pairing_update",
         "init_orthogonal_leaky_",
     },
+    "09_convolutional_gan": {"ConvGenerator", "ConvDiscriminator"},
 }
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.])/(home|Users|root|tmp|work|var|opt|usr|mnt)/|[A-Z]:\\"
