@@ -21,10 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from ganlib.data import load_images
-from ganlib.judge import judge_features, judge_predictions
-from ganlib.latent import sample_images, stream
+from ganlib.latent import stream
 from ganlib.losses import d_loss, logits_and_gradient
-from ganlib.metrics import frechet_distance, precision_recall
 from ganlib.models import Generator, init_orthogonal_
 from ganlib.steps import cosine_rate, g_step, take_step
 from ganlib.training import endless_batches, move_average
@@ -191,22 +189,9 @@ def run(job: tuple[str, int]) -> list[dict]:
 
 def judged(averaged: nn.Module, D: nn.Module) -> dict[str, float]:
     """Return what is known of 10,000 samples, and D's gap."""
-    fakes = sample_images(averaged, runs.SAMPLES, seed=1234)
-    features = judge_features(runs.judge, fakes)
-    balls = precision_recall(runs.features, features, k=5)
-    digits = judge_predictions(runs.judge, fakes)[0].bincount(minlength=10)
     with torch.no_grad():
-        parts = [D(images[:6_400]).mean().item() for images in (runs.images, test)]
-    found = {
-        "distance": frechet_distance(runs.features, features),
-        "precision": balls.precision,
-        "recall": balls.recall,
-        "coverage": balls.coverage,
-        "rarest": digits.min().item() / len(fakes),
-        "most": digits.max().item() / len(fakes),
-        "gap": parts[0] - parts[1],
-    }
-    return {name: round(value, 3) for name, value in found.items()}
+        known, unseen = (D(x[:6_400]).mean().item() for x in (runs.images, test))
+    return runs.describe(averaged) | {"gap": round(known - unseen, 3)}
 
 
 def prepare():

@@ -8,7 +8,7 @@ wall-clock time, which depends on what else the machine does: the script first t
 steps of all objectives in turn, on one thread, and multiplies the median by the number
 of steps.
 
-    python benchmarks/toys.py          # about an hour on two cores
+    python benchmarks/toys.py          # took half an hour on two cores
     python benchmarks/toys.py --fresh  # forget what is stored
 """
 

@@ -1,4 +1,7 @@
-"""Networks that get a label, three ways for D to ask about it, and their training."""
+"""Networks that get a label, three ways for D to ask about it, and their training.
+
+The notebook that will teach them is not written yet.
+"""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -32,7 +35,7 @@ class ConditionalGenerator(nn.Module):
 
     Raises TypeError or ValueError for z that are not floats (N, latent_dim), IndexError
     for a label that is not in 0 … classes - 1.
-    Source: Mirza and Osindero 2014. Taught in notebook 10.
+    Source: Mirza and Osindero 2014.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class ConditionalGenerator(nn.Module):
 class JoinedDiscriminator(Discriminator):
     """D that gets the label as one more input: images, labels (N,) → logits (N,).
 
-    Source: Mirza and Osindero 2014. Taught in notebook 10.
+    Source: Mirza and Osindero 2014.
     """
 
     def __init__(self, image_shape: tuple = (1, 28, 28), classes: int = 10):
@@ -79,7 +82,7 @@ class ProjectionDiscriminator(Discriminator):
     """D that compares image and label: logit = ψ(φ(x)) + ⟨embedding(y), φ(x)⟩.
 
     φ(x) (N, 256) is the last hidden layer of notebook 02's D, and ψ its last layer.
-    Source: Miyato and Koyama 2018, equation 3. Taught in notebook 10.
+    Source: Miyato and Koyama 2018, equation 3.
     """
 
     def __init__(self, image_shape: tuple = (1, 28, 28), classes: int = 10):
@@ -97,7 +100,7 @@ class ProjectionDiscriminator(Discriminator):
 class ClassifyingDiscriminator(Discriminator):
     """D with a second head: images → logits (N,) and class logits (N, classes).
 
-    Source: Odena et al. 2017 (AC-GAN). Taught in notebook 10.
+    Source: Odena et al. 2017 (AC-GAN).
     """
 
     def __init__(self, image_shape: tuple = (1, 28, 28), classes: int = 10):
@@ -120,10 +123,7 @@ def conditional_update(
     fake_labels: Tensor,
     progress: float,
 ) -> Moved:
-    """Move both players with the losses of notebook 04, on pairs of image and label.
-
-    Taught in notebook 10.
-    """
+    """Move both players with the losses of notebook 04, on pairs of image and label."""
     both = torch.cat([real_labels, fake_labels])
     moved = d_step(partial(D, labels=both), opt_d, real, fake)
     return moved, g_step(partial(D, labels=fake_labels), opt_g, fake)
@@ -141,7 +141,7 @@ def classifier_update(
 ) -> Moved:
     """Move both players as AC-GAN does: D also learns the labels, and G to show them.
 
-    Source: Odena et al. 2017, section 3. Taught in notebook 10.
+    Source: Odena et al. 2017, section 3.
     """
     labels = torch.cat([real_labels, fake_labels])
     logits, classes = D(torch.cat([real, fake.detach()]))
@@ -170,7 +170,7 @@ def train_conditional(
     ``train``, whose loop this is.
 
     Raises ValueError for labels that do not fit, and what ``train`` raises.
-    Taught in notebook 10.
+
     """
     check_start(G, D, images, config)
     check_labels(labels, len(images), G.classes)

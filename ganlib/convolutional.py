@@ -19,10 +19,8 @@ def size_ladder(size: int) -> list[int]:
     while sizes[0] > 7 and sizes[0] % 2 == 0:
         sizes.insert(0, sizes[0] // 2)
     if sizes[0] > 7 or len(sizes) < 3:
-        expected, fix = (
-            "7 or 4 doubled two times or more",
-            "resize to 28, 32, 64 or 128",
-        )
+        expected = "a number below 8, doubled two times or more"
+        fix = "resize to 28, 32, 64 or 128"
         raise wrong(ValueError, f"the size of an image is {size}", expected, fix)
     return sizes
 

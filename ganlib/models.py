@@ -107,7 +107,8 @@ def init_xavier_(module: nn.Module) -> None:
 def init_kaiming_(module: nn.Module) -> None:
     """Sample a layer's weights from N(0, 2 / ((1 + 0.2²) fan_in)); biases 0.
 
-    0.2 is the slope of the LeakyReLU that follows.
+    0.2 is the slope of the LeakyReLU that follows. For fan_in, torch takes the output's
+    channels if the layer is a transposed convolution.
     Source: He et al. 2015, equation 15. Taught in notebook 03.
     """
     if isinstance(module, LAYERS):

@@ -188,7 +188,14 @@ def test_variants_of_the_plateau_train(monkeypatch):
 def test_variants_of_convolutions_train(monkeypatch):
     convolutions = scripts.convolutions
     monkeypatch.setattr(runs, "images", IMAGES, raising=False)
-    monkeypatch.setattr(runs, "describe", lambda G: {"training": G.training})
+    found = {
+        "sum": lambda G: weights_in_one_number(G),
+        "training": lambda G: G.training,
+    }
+    monkeypatch.setattr(
+        runs, "describe", lambda G: {name: f(G) for name, f in found.items()}
+    )
+    sums = set()
     monkeypatch.setattr(convolutions, "JUDGED", (15, 30))
     for name, variant in convolutions.VARIANTS.items():
         short = replace(variant, seconds=45, batch=4)
@@ -196,8 +203,33 @@ def test_variants_of_convolutions_train(monkeypatch):
         rows = convolutions.run((name, 0, 15_000.0))
         assert [(r["step"], r["seconds"]) for r in rows] == [(1, 15), (2, 30)]
         assert not rows[0]["training"]
+        sums.add(rows[1]["sum"])
+    assert len(sums) == len(convolutions.VARIANTS)  # each does what its name says
     ms = convolutions.step_ms({"dense, dense", "conv, conv"}, rounds=1, steps=1)
     assert min(ms.values()) > 0
+
+
+def test_samples_are_described_as_by_the_judge(monkeypatch):
+    torch.manual_seed(0)
+    judge, (G, _) = Judge().eval(), new_networks(0)
+    features = judge_features(judge, IMAGES)
+    for name, value in {"judge": judge, "features": features, "SAMPLES": 600}.items():
+        monkeypatch.setattr(runs, name, value, raising=False)
+    samples = sample_images(G, 600, seed=1234)
+    shares = judge(samples).argmax(1).bincount(minlength=10) / 600
+    fakes = judge_features(judge, samples)
+    balls = precision_recall(features, fakes, k=5)
+    assert runs.describe(G) == pytest.approx(
+        {
+            "distance": frechet_distance(features, fakes),
+            "precision": balls.precision,
+            "recall": balls.recall,
+            "coverage": balls.coverage,
+            "rarest": shares.min().item(),
+            "most": shares.max().item(),
+        },
+        abs=6e-4,
+    )
 
 
 def test_parts_of_the_plateau_do_what_they_say():
