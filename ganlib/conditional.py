@@ -170,7 +170,6 @@ def train_conditional(
     ``train``, whose loop this is.
 
     Raises ValueError for labels that do not fit, and what ``train`` raises.
-
     """
     check_start(G, D, images, config)
     check_labels(labels, len(images), G.classes)
