@@ -78,6 +78,21 @@ def two_at_a_time(
         yield from pool.imap_unordered(work, jobs, chunksize=1)
 
 
+def step_ms(
+    starts: dict[str, Callable], rounds: int = 5, steps: int = 40
+) -> dict[str, float]:
+    """Return the median milliseconds of a step of each run, by name, on all cores.
+
+    ``starts[name](steps=40)`` yields the records of a run. The runs take turns.
+    """
+    times = {name: [] for name in starts}
+    for _ in range(rounds):
+        for name, start in starts.items():
+            *_, last = start(steps=steps)
+            times[name].append(1000 * last.seconds / steps)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
 def time_train(
     images: Tensor, config: TrainConfig, warm_up: float, seconds: float
 ) -> float:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,20 +15,38 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ganlib.checks import wrong
+from ganlib.conditional import (
+    ConditionalGenerator,
+    ProjectionDiscriminator,
+    train_conditional,
+)
 from ganlib.data import fingerprint
 from ganlib.judge import Judge, train_judge
 from ganlib.models import Discriminator, Generator, new_networks
 from ganlib.training import TrainConfig, train
 
 # The code that decides how networks turn out: when it changes, they are trained again.
-CODE = ("data", "judge", "latent", "losses", "models", "steps", "training")
+CODE = (
+    "conditional",
+    "data",
+    "judge",
+    "latent",
+    "losses",
+    "models",
+    "steps",
+    "training",
+)
+PLAIN = (Generator, Discriminator)
+CONDITIONAL = (ConditionalGenerator, ProjectionDiscriminator)
 
-Pair = tuple[Generator, Discriminator]
+Pair = tuple[nn.Module, nn.Module]  # G and D, of one of these two pairs of types
 
 
-def save_networks(G: Generator, D: Discriminator, path: str | Path) -> None:
+def save_networks(G: nn.Module, D: nn.Module, path: str | Path) -> None:
     """Write both networks to ``path`` (.safetensors), with their sizes and a checksum.
 
+    They are a ``Generator`` and a ``Discriminator``, or a ``ConditionalGenerator`` and
+    a ``ProjectionDiscriminator``.
     The file is moved into place when it is complete. The tensors are called
     "G.net.0.weight" and so on. Of a network from ``torch.compile``, the original is
     saved.
@@ -35,12 +54,15 @@ def save_networks(G: Generator, D: Discriminator, path: str | Path) -> None:
     Raises TypeError for networks that are not ganlib's: they could not be loaded.
     """
     G, D = (getattr(network, "_orig_mod", network) for network in (G, D))
-    for network, kind in ((G, Generator), (D, Discriminator)):
-        if not isinstance(network, kind):
-            got, fix = type(network).__name__, "torch.save(network.state_dict(), path)"
-            expected = f"ganlib's {kind.__name__}"
-            raise wrong(TypeError, f"a network is a {got}", expected, f"write {fix}")
+    kinds = type(G), type(D)
+    if kinds not in (PLAIN, CONDITIONAL):
+        got = "the networks are a {} and a {}".format(*(k.__name__ for k in kinds))
+        expected = "a Generator and a Discriminator, or CONDITIONAL of checkpoint.py"
+        fix = "write torch.save(network.state_dict(), path) for each"
+        raise wrong(TypeError, got, expected, fix)
     facts = {"latent_dim": G.latent_dim, "image_shape": list(G.image_shape)}
+    if kinds == CONDITIONAL:
+        facts |= {"classes": G.classes, "size": G.embedding.embedding_dim}
     write(nn.ModuleDict({"G": G, "D": D}), Path(path).expanduser(), facts)
 
 
@@ -51,16 +73,24 @@ def load_networks(path: str | Path) -> Pair:
     """
 
     def build(facts: dict) -> nn.ModuleDict:
-        G = Generator(facts["latent_dim"], facts["image_shape"])
-        return nn.ModuleDict({"G": G, "D": Discriminator(facts["image_shape"])})
+        if "classes" in facts:
+            G = ConditionalGenerator(**facts)
+            D = ProjectionDiscriminator(facts["image_shape"], facts["classes"])
+        else:
+            G, D = Generator(**facts), Discriminator(facts["image_shape"])
+        return nn.ModuleDict({"G": G, "D": D})
 
     pair, _ = read(Path(path).expanduser(), build)
     return pair["G"], pair["D"]
 
 
-def load_or_train(config: TrainConfig, images: Tensor) -> Pair:
+def load_or_train(
+    config: TrainConfig, images: Tensor, labels: Tensor | None = None
+) -> Pair:
     """Return the averaged G and the D of this recipe on images (N, C, H, W) in [-1, 1].
 
+    With labels (N,), these are a ``ConditionalGenerator`` and a
+    ``ProjectionDiscriminator``, as in notebook 10.
     They are loaded from the cache if they are there, and otherwise trained and saved;
     one printed line says which. Their file's name is made from every setting, the
     images, and the code that trains: when one changes, they are trained again. Both are
@@ -68,16 +98,22 @@ def load_or_train(config: TrainConfig, images: Tensor) -> Pair:
 
     Raises what ``train`` raises, and KeyboardInterrupt if the run is stopped.
     """
-    path = cache_path("networks", config, images)
+    data = [images] if labels is None else [images, labels]
+    path = cache_path("networks", config, *data)
     try:
         pair = load_networks(path)
         print("Loaded the networks that were trained before.")
     except (FileNotFoundError, ValueError) as error:
         why = "are damaged" if isinstance(error, ValueError) else "are not here yet"
         print(f"Trained networks {why}: training them for {config.steps} steps.")
-        networks = new_networks(config.seed, tuple(images.shape[1:]))
+        kinds, run = (PLAIN, train)
+        if labels is not None:
+            classes = labels.max().item() + 1
+            kinds = [partial(kind, classes=classes) for kind in CONDITIONAL]
+            run = train_conditional
+        networks = new_networks(config.seed, tuple(images.shape[1:]), *kinds)
         G, D = (network.to(images.device) for network in networks)
-        *_, record = train(G, D, images, config)
+        *_, record = run(G, D, *data, config)
         if record.step < config.steps:
             raise KeyboardInterrupt("stopped early: nothing was saved") from None
         pair = record.averaged.cpu(), D.cpu()

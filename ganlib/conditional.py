@@ -205,16 +205,21 @@ def check_labels(labels: Tensor, count: int, classes: int) -> None:
 class AskedFor(nn.Module):
     """G with its labels chosen: noise → images, so that all tools for a G work with it.
 
-    Row i of z gets label i % classes, or always ``label`` if there is one.
+    Row i of z gets label i % classes, or always ``label`` if there is one: a number, or
+    a mixture, floats (classes,). Taught in notebook 10.
     """
 
-    def __init__(self, G: ConditionalGenerator, label: int | None = None):
+    def __init__(self, G: ConditionalGenerator, label: int | Tensor | None = None):
         super().__init__()
         self.G, self.label = G, label
         self.latent_dim, self.image_shape = G.latent_dim, G.image_shape
 
+    def labels(self, count: int) -> Tensor:
+        """Return the labels (count,), or mixtures (count, classes), of so many rows."""
+        if self.label is None:
+            return torch.arange(count) % self.G.classes
+        label = torch.as_tensor(self.label)
+        return label.expand(count, *label.shape)
+
     def forward(self, z: Tensor) -> Tensor:
-        labels = torch.arange(len(z), device=z.device) % self.G.classes
-        if self.label is not None:
-            labels = torch.full_like(labels, self.label)
-        return self.G(z, labels)
+        return self.G(z, self.labels(len(z)).to(z.device))

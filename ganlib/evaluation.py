@@ -1,6 +1,6 @@
 """One table of all numbers for a generator, each next to that of real images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -9,7 +9,8 @@ from torch.nn import Module
 
 from ganlib import metrics
 from ganlib.checks import check_images, check_range, wrong
-from ganlib.judge import Judge, judge_features
+from ganlib.conditional import AskedFor
+from ganlib.judge import Judge, judge_features, judge_predictions
 from ganlib.latent import sample_images
 
 
@@ -55,15 +56,25 @@ def evaluate(
     """Return every number of ``metrics`` for samples of G, and for real images.
 
     G generates as many samples as there are test images, at most 10,000, from the noise
-    of ``seed``; ``evaluate_samples`` describes what is done with them.
+    of ``seed``; ``evaluate_samples`` describes what is done with them. A conditional G
+    is asked for all labels in turn; "as asked" is the fraction of samples in which the
+    judge reads that label. Next to it is its accuracy on held-out real images.
 
     Raises what ``evaluate_samples`` raises. Taught in notebook 06.
     """
     check_images(test_images, (1, 28, 28), "test_images")
+    asks = hasattr(G, "classes")
+    G = AskedFor(G) if asks else G
     samples = sample_images(G, min(10_000, len(test_images)), seed=seed)
-    return evaluate_samples(
+    found = evaluate_samples(
         samples, judge=judge, train_images=train_images, test_images=test_images
     )
+    if asks:
+        read, _ = judge_predictions(judge, samples)
+        share = (read.cpu() == G.labels(len(samples))).float().mean().item()
+        row = Row("as asked", share, judge.accuracy, "higher")
+        found = replace(found, rows=(row, *found.rows))
+    return found
 
 
 def evaluate_samples(

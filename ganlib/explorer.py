@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from traitlets import link
 
 from ganlib.checks import check_images, check_range, wrong
+from ganlib.conditional import AskedFor
 from ganlib.judge import judge_predictions
 from ganlib.latent import draw, find_noise, principal_directions
 from ganlib.plots import png_bytes
@@ -41,6 +42,10 @@ def explore_latent(
     last hidden layer, the first eight numbers of z, and those given: vectors
     (latent_dim,) by name. A slider adds -4 to 4 times its vector.
 
+    A G that can be asked for a label gets a row of buttons for it, and a slider that
+    morphs its images toward those of another label, at the same z: it mixes their
+    embeddings. The principal directions are then those of label 0.
+
     With D, the text below gives its probability of "real"; with a judge, it gives the
     digit and its confidence. With images (N, C, H, W) in [-1, 1], a checkbox shows the
     nearest of them. ``zoom`` is the width of a pixel of the large image on the screen.
@@ -59,6 +64,8 @@ def explore_latent(
         if vector.shape != (G.latent_dim,):
             got = f"direction {name!r} has shape {tuple(vector.shape)}"
             raise wrong(ValueError, got, f"({G.latent_dim},)", "pass one row of z")
+    if hasattr(G, "classes"):
+        G = AskedFor(G, 0)
     vectors, shares = principal_directions(G, min(8, G.latent_dim))
     principal = {f"direction {i}": vector for i, vector in enumerate(vectors, 1)}
     axes = {f"z[{i}]": axis for i, axis in enumerate(torch.eye(G.latent_dim)[:8])}
@@ -77,7 +84,7 @@ class LatentExplorer(Panel):
     ``z`` (1, latent_dim) and ``image`` (1, C, H, W) are what is currently shown. Set
     ``z`` to show another one, and ``image`` to search for its z with ``find_noise``.
     Sliders: ``seed``, ``walk``, ``scale``, and ``moves`` by name, "direction 1" or
-    "z[0]".
+    "z[0]". With labels, there are also ``label``, ``toward`` and ``morph``.
     """
 
     def __init__(self, G, D, judge, images, groups, zoom):
@@ -86,7 +93,7 @@ class LatentExplorer(Panel):
         self.picture = picture(G.image_shape, zoom)
         self.grid = picture(G.image_shape, self._small, 16)
         self.real = picture(G.image_shape, self._small)
-        rows = noise_rows(self)
+        rows = [*self._label_rows(), *noise_rows(self)]
         vectors = {name: v for group in groups.values() for name, v in group.items()}
         self.moves = {name: new_slider(name, 0.0, -4.0, 4.0, 0.1) for name in vectors}
         vectors = [vector.detach().float().cpu() for vector in vectors.values()]
@@ -114,6 +121,19 @@ class LatentExplorer(Panel):
         pictures.append(HBox([self.grid, self.real]))
         super().__init__(pictures, [*rows, buttons])
 
+    def _label_rows(self) -> list:
+        """Return the buttons ``label`` and ``toward`` and the slider ``morph``."""
+        self.morph = new_slider("morph", 0.0, 0.0, 1.0, 0.05)
+        if not isinstance(self.G, AskedFor):
+            return []
+        options, style = range(self.G.G.classes), {"button_width": "2em"}
+        self.label, self.toward = (
+            ToggleButtons(options=options, description=words, style=style)
+            for words in ("ask for", "toward")
+        )
+        self._follow(self.label, self.toward, self.morph)
+        return [self.label, self.toward, self.morph]
+
     @property
     def z(self) -> Tensor:
         return self._z.clone()
@@ -137,6 +157,7 @@ class LatentExplorer(Panel):
         """Bring all sliders except the seed back to where they began."""
         with self._together():
             self.walk.value, self.scale.value, self._given = 0.0, 1.0, None
+            self.morph.value = 0.0
             for slider in self.moves.values():
                 slider.value = 0.0
 
@@ -159,7 +180,7 @@ class LatentExplorer(Panel):
         super()._redraw(change)
 
     def _draw(self) -> str:
-        z = self._noise()
+        z, asked = self._noise(), self._ask()
         images = draw(self.G, z).float().cpu()
         z, image = z[:1], images[:1]
         predictions, nearest = self._predictions(image), self._show_nearest(image)
@@ -168,7 +189,18 @@ class LatentExplorer(Panel):
         self.predictions.value = predictions
         self.copy.value = COPY.format(z=f"z = torch.tensor({z.tolist()})")
         self._z, self._image = z, image
-        return f"{self._place()} {nearest}".strip()
+        return f"{asked}{self._place()} {nearest}".strip()
+
+    def _ask(self) -> str:
+        """Give G the mixture of labels that is asked for, and return it in words."""
+        if not isinstance(self.G, AskedFor):
+            return ""
+        label, toward, share = self.label.value, self.toward.value, self.morph.value
+        self.G.label = torch.zeros(self.G.G.classes)
+        self.G.label[label] += 1 - share
+        self.G.label[toward] += share
+        way = f", {share:.0%} of the way to a {toward}" * (share > 0)
+        return f"Asked for a {label}{way}. "
 
     def _noise(self) -> Tensor:
         """Return the z that is shown, and those of the next 15 seeds, all moved."""

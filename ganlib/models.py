@@ -1,6 +1,7 @@
 """The two networks, and ways to set their initial weights."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -139,13 +140,17 @@ def init_orthogonal_leaky_(module: nn.Module) -> None:
 
 
 def new_networks(
-    seed: int = 0, image_shape: tuple = (1, 28, 28)
-) -> tuple[Generator, Discriminator]:
+    seed: int = 0,
+    image_shape: tuple = (1, 28, 28),
+    new_g: Callable[..., nn.Module] = Generator,
+    new_d: Callable[..., nn.Module] = Discriminator,
+) -> tuple[nn.Module, nn.Module]:
     """Return G and D with the orthogonal initial weights of ``seed``.
 
-    The global random state stays as it was.
+    ``new_g(image_shape=...)`` and ``new_d(image_shape=...)`` make the networks. The
+    global random state stays as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # the CPU's alone, which is forked
-        G = Generator(image_shape=image_shape).apply(init_orthogonal_)
-        return G, Discriminator(image_shape).apply(init_orthogonal_)
+        G = new_g(image_shape=image_shape).apply(init_orthogonal_)
+        return G, new_d(image_shape=image_shape).apply(init_orthogonal_)

@@ -118,7 +118,7 @@ def check_links(folder: Path) -> None:
 
 
 def write_trained_explorer(path: Path) -> None:
-    """Write the explorer of the generator that notebook 04 trains."""
+    """Write the explorer of the generators that notebooks 04 and 10 train."""
     # Imported here, so that a mistake in a notebook is reported before torch is loaded.
     from explorer_page import write_explorer
 
@@ -126,16 +126,17 @@ def write_trained_explorer(path: Path) -> None:
 
     data = load_images("mnist", fallback="digits")
     known = {"mnist": "MNIST", "digits": "the digits that come with scikit-learn"}
-    write_explorer(trained_generator(data.images), path, data_name=known[data.name])
+    write_explorer(trained_generators(data), path, data_name=known[data.name])
 
 
-def trained_generator(images):
-    """Return the generator of the course, from the cache or trained now."""
+def trained_generators(data) -> tuple:
+    """Return the generators of the course, from the cache or trained now."""
     from ganlib.checkpoint import load_or_train
     from ganlib.training import TrainConfig
 
-    G, _ = load_or_train(TrainConfig(), images)
-    return G
+    plain, _ = load_or_train(TrainConfig(), data.images)
+    conditional, _ = load_or_train(TrainConfig(), data.images, data.labels)
+    return plain, conditional
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The latent explorer as one HTML file: the template, filled with a generator.
+"""The latent explorer as one HTML file: the template, filled with generators.
 
 The page holds the weights and generates images with them in JavaScript, so it needs
 neither Python nor a network.
@@ -7,6 +7,8 @@ neither Python nor a network.
 import base64
 import copy
 import json
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
+from ganlib.conditional import AskedFor
 from ganlib.latent import draw, principal_directions, sample_noise
 
 TEMPLATE = Path(__file__).with_name("explorer.html")
@@ -21,33 +24,44 @@ EMPTY = '<script type="application/json" id="model">null</script>'
 DIRECTIONS = 8
 
 
-def write_explorer(G: nn.Module, path: str | Path, *, data_name: str) -> Path:
-    """Write the explorer of G as one HTML file that works without a server.
+def write_explorer(
+    generators: Sequence[nn.Module], path: str | Path, *, data_name: str
+) -> Path:
+    """Write the explorer of these generators as one HTML file that needs no server.
 
-    G is a generator of fully connected layers, z (N, latent_dim) → images (N, 1 or 3,
-    H, W) in [-1, 1], as in ``ganlib.models``; it is used in eval mode, and stays as it
-    is. ``data_name`` tells the reader what G was trained on. For the sizes of
-    ``ganlib.models.Generator()``, the file has 4 MB.
+    Each is a generator of fully connected layers, z (N, latent_dim) → images (N, 1 or
+    3, H, W) in [-1, 1], as in ``ganlib.models``, or a ``ConditionalGenerator``; it is
+    used in eval mode, and stays as it is. ``data_name`` tells the reader what they were
+    trained on. For the sizes of ``ganlib.models.Generator()``, the file has below 4 MB
+    for each.
 
     Raises ValueError for a G whose images the page cannot draw.
     """
-    layers, slopes = fold(G), slopes_of(G)
-    check_same_images(G, layers, slopes)
-    directions, shares = principal_directions(G, min(DIRECTIONS, G.latent_dim))
-    facts = {
-        "data_name": data_name,
-        "latent_dim": G.latent_dim,
-        "image_shape": list(G.image_shape),
-        "shares": shares.tolist(),
-        "directions": directions.tolist(),
-        "slopes": slopes,
-        "layers": [{"weight": _half(w), "bias": _half(b)} for w, b in layers],
-    }
+    facts = {"data_name": data_name, "models": [facts_of(G) for G in generators]}
     model = json.dumps(facts, allow_nan=False).replace("<", "\\u003c")
     page = TEMPLATE.read_text("utf-8").replace(EMPTY, EMPTY.replace("null", model))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(page, encoding="utf-8", newline="\n")
     return Path(path)
+
+
+def facts_of(G: nn.Module) -> dict:
+    """Return what the page has to know of G, for JSON."""
+    net, plain, codes = G, G, []
+    if hasattr(G, "classes"):  # net's input is z and the code of a label
+        net, plain, codes = G.inner, AskedFor(G, 0), G.embedding.weight.tolist()
+    layers, slopes = fold(net), slopes_of(net)
+    check_same_images(net, layers, slopes)
+    directions, shares = principal_directions(plain, min(DIRECTIONS, G.latent_dim))
+    return {
+        "latent_dim": G.latent_dim,
+        "image_shape": list(G.image_shape),
+        "shares": shares.tolist(),
+        "directions": directions.tolist(),
+        "codes": codes,
+        "slopes": slopes,
+        "layers": [{"weight": _half(w), "bias": _half(b)} for w, b in layers],
+    }
 
 
 def fold(G: nn.Module) -> list[tuple[Tensor, Tensor]]:
@@ -101,5 +115,6 @@ def check_same_images(
 
 
 def _half(values: Tensor) -> str:
-    """Return the bytes of values in half precision, little-endian, rows one by one."""
-    return base64.b64encode(values.numpy().astype("<f2").tobytes()).decode()
+    """Return the bytes of values in half precision, little-endian, deflated."""
+    content = zlib.compress(values.numpy().astype("<f2").tobytes(), 9)
+    return base64.b64encode(content).decode()

@@ -12,6 +12,7 @@ from torch import nn
 
 from ganlib import checkpoint
 from ganlib.checkpoint import load_networks, load_or_train, save_networks
+from ganlib.conditional import ConditionalGenerator, ProjectionDiscriminator
 from ganlib.judge import train_judge
 from ganlib.models import Discriminator, Generator, new_networks
 from ganlib.training import TrainConfig, train
@@ -25,6 +26,14 @@ def pair():
         G, D = Generator(5, (1, 4, 4)), Discriminator((1, 4, 4))
         G(torch.randn(9, 5))  # so that BatchNorm has seen something
     return G, D
+
+
+@pytest.fixture
+def asked():
+    """A conditional pair whose sizes are not the defaults."""
+    with torch.random.fork_rng(devices=[]):
+        G = ConditionalGenerator(5, (1, 4, 4), classes=3, size=2)
+        return G, ProjectionDiscriminator((1, 4, 4), classes=3)
 
 
 @pytest.fixture
@@ -77,6 +86,20 @@ def test_networks_come_back_bit_for_bit(pair, saved, unchanged_global_random_sta
     assert saved.stat().st_mode & 0o777 == 0o644
 
 
+def test_networks_with_labels_come_back_too(asked, tmp_path, cache, tiny_images):
+    save_networks(*asked, tmp_path / "asked.safetensors")
+    assert same(load_networks(tmp_path / "asked.safetensors"), asked)
+    labels = torch.arange(len(tiny_images)) % 3
+    first, again, plain, other = (
+        load_or_train(TINY, tiny_images, *which)
+        for which in ((labels,), (labels,), (), (labels.flip(0),))
+    )
+    assert same(first, again)
+    assert frozen(*first)
+    assert (first[0].classes, type(plain[0])) == (3, Generator)
+    assert not same(first, other)
+
+
 def test_run_goes_on_from_networks_that_were_stored(saved, tiny_images):
     G, D = load_networks(saved)
     assert list(train(G, D, tiny_images, TINY))[-1].step == 3
@@ -89,15 +112,16 @@ def test_compiled_networks_are_saved_as_what_they_were_made_from(pair, saved):
     assert same(load_networks(saved.with_stem("compiled")), pair)
 
 
-def test_networks_that_could_not_come_back_are_not_saved(pair, tmp_path):
+def test_networks_that_could_not_come_back_are_not_saved(pair, asked, tmp_path):
     network, path = nn.Linear(2, 3), tmp_path / "network.pt"
-    for networks in ((network, pair[1]), (pair[0], network)):
+    for networks in ((network, pair[1]), (pair[0], network), (asked[0], pair[1])):
         with pytest.raises(
-            TypeError, match=r"is a Linear, expected ganlib's .*"
+            TypeError, match=r"(are a|and a) \w+.*, expected a Generator and a Disc"
         ) as got:
             save_networks(*networks, path)
         assert not path.exists()
-    exec(str(got.value).rpartition("write ")[2].rstrip("."))  # torch.save(…, path)
+    fix = str(got.value).rpartition("write ")[2].removesuffix(" for each.")
+    exec(fix)  # torch.save(…, path)
     network.load_state_dict(torch.load(path, weights_only=True))
 
 
@@ -186,7 +210,8 @@ def test_other_recipes_are_trained_again(cache, runs, tiny_images, monkeypatch):
 def test_changed_code_changes_the_place_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.delenv("GANLIB_CACHE")
     monkeypatch.setattr(checkpoint.pooch, "os_cache", lambda name: tmp_path / name)
-    names = ("data", "judge", "latent", "losses", "models", "steps", "training")
+    names = ("conditional", "data", "judge", "latent", "losses", "models", "steps")
+    names += ("training",)
     for name in names:
         shutil.copy(Path(checkpoint.__file__).with_name(f"{name}.py"), tmp_path)
     places = [checkpoint.cache_path("networks", TINY)]

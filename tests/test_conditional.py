@@ -156,4 +156,7 @@ def test_asked_for_gives_a_generator_without_labels():
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 0])
     torch.testing.assert_close(AskedFor(G)(z), G(z, labels))
     torch.testing.assert_close(AskedFor(G, 2)(z), G(z, torch.full((7,), 2)))
+    mixture = torch.tensor([0.5, 0.3, 0.2])
+    torch.testing.assert_close(AskedFor(G, mixture)(z), G(z, mixture.expand(7, 3)))
+    assert torch.equal(AskedFor(G).labels(7), labels)
     assert AskedFor(G).latent_dim == 5

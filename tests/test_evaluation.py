@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ganlib import evaluation, metrics
+from ganlib.conditional import AskedFor, ConditionalGenerator
 from ganlib.evaluation import evaluate, evaluate_samples
 from ganlib.judge import judge_features, judge_predictions
 from ganlib.latent import sample_images
@@ -60,6 +61,19 @@ def test_real_images_get_the_better_numbers(table):
     for row in table.rows[:8]:
         assert (row.value > row.floor) == (row.better == "lower"), row
     assert {row.better for row in table.rows[8:]} == {"as real"}
+
+
+def test_conditional_g_is_asked_for_all_digits(sets):
+    G, _ = new_networks(0, new_g=ConditionalGenerator)
+    table = evaluate(G, **sets, seed=4)
+    samples = sample_images(AskedFor(G), 360, seed=4)
+    plain = evaluate_samples(samples, **sets)
+    asked, *others = table.rows
+    assert (others, table.shares) == (list(plain.rows), plain.shares)
+    read = judge_predictions(sets["judge"], samples)[0]
+    right = (read == torch.arange(360) % 10).float().mean().item()
+    assert asked == ("as asked", right, sets["judge"].accuracy, "higher")
+    assert right < 1
 
 
 def test_table_prints_every_row_under_its_columns(table, judge):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ganlib import models
+from ganlib.conditional import ConditionalGenerator, ProjectionDiscriminator
 from ganlib.models import Discriminator, Generator, block, new_networks
 
 DEVICES = ["cpu", "meta"] + ["cuda"] * torch.cuda.is_available()
@@ -120,14 +121,25 @@ def test_initializer_sets_linear_layers_and_leaves_batch_norm_alone(name):
     assert (network[1].bias == 0.5).all()
 
 
-def test_new_networks_are_the_same_as_seeding_by_hand(unchanged_global_random_state):
+@pytest.mark.parametrize(
+    "kinds",
+    [(Generator, Discriminator), (ConditionalGenerator, ProjectionDiscriminator)],
+)
+def test_new_networks_are_the_same_as_seeding_by_hand(
+    kinds, unchanged_global_random_state
+):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        G = Generator().apply(models.init_orthogonal_)
-        D = Discriminator().apply(models.init_orthogonal_)
-    for known, network in zip((G, D), new_networks(), strict=True):
+        pair = [kind().apply(models.init_orthogonal_) for kind in kinds]  # in turn
+    given = kinds if kinds[0] is not Generator else ()
+    for known, network in zip(pair, new_networks(0, (1, 28, 28), *given), strict=True):
+        assert type(network) is type(known)
         for name, values in network.state_dict().items():
             assert torch.equal(values, known.state_dict()[name]), name
+
+
+def test_new_networks_have_the_size_and_the_seed():
+    G, _ = new_networks()
     other_G, other_D = new_networks(1, (1, 4, 4))
     assert other_G.image_shape == other_D.image_shape == (1, 4, 4)
     assert not torch.equal(other_G.net[0].weight, G.net[0].weight)

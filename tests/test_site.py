@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fontTools.ttLib import TTFont
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from torch import nn
 
+from ganlib.conditional import ConditionalGenerator
 from ganlib.latent import draw, sample_noise
 from ganlib.models import Generator
 from ganlib.plots import Film, png_bytes
@@ -39,7 +41,8 @@ def whole_site(tmp_path_factory) -> Path:
     """Build the site, once for all tests in here and in tests/browser."""
     folder = tmp_path_factory.getbasetemp() / "site"
     if not folder.exists():
-        build.build_site(folder, lambda p: write_explorer(Generator(), p, data_name=""))
+        networks = Generator(), ConditionalGenerator()
+        build.build_site(folder, lambda p: write_explorer(networks, p, data_name=""))
     return folder
 
 
@@ -227,15 +230,18 @@ def test_page_has_the_weights_that_draw_what_torch_draws(tiny_networks, tmp_path
         nn.init.normal_(values, 0.2, generator=torch.Generator().manual_seed(3))
     for _ in range(20):  # statistics for BatchNorm
         G(torch.randn(64, 3) + 1)
-    path = write_explorer(G, tmp_path / "new" / "explorer.html", data_name="</script>")
+    path = tmp_path / "new" / "explorer.html"
+    assert write_explorer([G], path, data_name="</script>") == path
     assert G.training
     text = path.read_text("utf-8")
-    model = json.loads(re.search(r'id="model">(.*?)</script>', text)[1])
-    assert model["data_name"] == "</script>"
+    facts = json.loads(re.search(r'id="model">(.*?)</script>', text)[1])
+    assert facts["data_name"] == "</script>"
+    [model] = facts["models"]
     z = sample_noise(50, 3, seed=0)
     x = z.double().numpy()
     for layer, slope in zip(model["layers"], [*model["slopes"], 1], strict=True):
-        content = (base64.b64decode(layer[name]) for name in ("weight", "bias"))
+        names = "weight", "bias"
+        content = (zlib.decompress(base64.b64decode(layer[name])) for name in names)
         weight, bias = (np.frombuffer(c, "<f2").astype(float) for c in content)
         x = x @ weight.reshape(len(bias), -1).T + bias
         x = np.where(x > 0, x, slope * x)
@@ -252,13 +258,18 @@ def test_a_generator_that_the_page_cannot_draw_is_not_written(tiny_networks, tmp
     long.net.append(nn.LeakyReLU())
     for network in (G, nan, short, long):
         with pytest.raises(ValueError, match="the page would draw other images"):
-            write_explorer(network, tmp_path / "explorer.html", data_name="MNIST")
+            write_explorer([network], tmp_path / "explorer.html", data_name="MNIST")
     assert not list(tmp_path.iterdir())
 
 
-def test_explorer_gets_the_generator_of_the_course(tmp_path, monkeypatch):
-    trained = Generator(latent_dim=9)
-    monkeypatch.setattr("ganlib.checkpoint.load_or_train", lambda *_: (trained, None))
+def test_explorer_gets_the_generators_of_the_course(tmp_path, monkeypatch):
+    trained = {2: Generator(latent_dim=9), 3: ConditionalGenerator(8)}
+    monkeypatch.setattr(
+        "ganlib.checkpoint.load_or_train", lambda *data: (trained[len(data)], None)
+    )
     build.write_trained_explorer(tmp_path / "explorer.html")
     text = (tmp_path / "explorer.html").read_text("utf-8")
-    assert '"the digits that come with scikit-learn", "latent_dim": 9' in text
+    facts = json.loads(re.search(r'id="model">(.*?)</script>', text)[1])
+    assert facts["data_name"] == "the digits that come with scikit-learn"
+    found = [(m["latent_dim"], len(m["codes"])) for m in facts["models"]]
+    assert found == [(9, 0), (8, 10)]

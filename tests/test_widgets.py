@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from ganlib.conditional import AskedFor, ConditionalGenerator
 from ganlib.explorer import explore_latent
 from ganlib.judge import Judge, judge_predictions
 from ganlib.latent import draw, principal_directions, sample_noise, slerp
@@ -88,6 +89,31 @@ def test_sliders_have_their_names_and_ranges(G):
     large = nn.Sequential(nn.Linear(12, 16), nn.Unflatten(1, (1, 4, 4)))
     large.latent_dim, large.image_shape = 12, (1, 4, 4)
     assert len(explore_latent(large).moves) == 8 + 8
+
+
+def test_labels_are_asked_for_and_mixed():
+    G = ConditionalGenerator(3, (1, 4, 4), classes=4, size=2).eval()
+    explorer = explore_latent(G)
+    z = sample_noise(1, 3, seed=0)
+    assert_same(explorer.image, draw(AskedFor(G, 0), z))
+    explorer.label.value, explorer.toward.value = 3, 1
+    assert_same(explorer.image, draw(AskedFor(G, 3), z))
+    assert ">Asked for a 3. Seed 0.<" in explorer.words.value
+    explorer.morph.value = 0.25
+    assert_same(explorer.z, z)
+    mixture = torch.tensor([0.0, 0.25, 0.0, 0.75])
+    rows = noise(0), *(sample_noise(1, 3, seed=i) for i in range(1, 16))
+    images = draw(AskedFor(G, mixture), torch.cat(rows))
+    assert_same(explorer.image, images[:1])
+    assert_shows(explorer.grid, images, 2)
+    assert ">Asked for a 3, 25% of the way to a 1. Seed 0.<" in explorer.words.value
+    assert [*explorer.children[0].children[1].children[:3]] == [
+        explorer.label,
+        explorer.toward,
+        explorer.morph,
+    ]
+    explorer.reset()
+    assert_same(explorer.image, draw(AskedFor(G, 3), z))
 
 
 def test_play_goes_along_the_walk(explorer):

@@ -1,0 +1,188 @@
+"""Three ways to ask for a digit, and three places for the label in G, on MNIST.
+
+All train for the seconds below. These are seconds on two cores that nothing else uses:
+the script first times the steps of the variants in turn. The runs themselves go two at
+a time, on one thread each. Runs that are in the CSV already are left out. For the row
+"training images", real images take the place of the samples.
+
+    python benchmarks/conditional.py [--only NAME ...]    # half an hour
+"""
+
+from bench import options, save, show  # before torch: see there
+
+# isort: split
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import runs
+import torch
+from torch import Tensor, nn
+
+from ganlib.conditional import (
+    AskedFor,
+    ClassifyingDiscriminator,
+    ConditionalGenerator,
+    JoinedDiscriminator,
+    ProjectionDiscriminator,
+    classifier_update,
+    conditional_update,
+    train_conditional,
+)
+from ganlib.data import load_images
+from ganlib.judge import judge_features, judge_predictions, train_judge
+from ganlib.latent import sample_images
+from ganlib.metrics import frechet_distance, precision_recall
+from ganlib.models import init_orthogonal_
+from ganlib.training import TrainConfig
+
+SECONDS = 60
+SEEDS = 3
+REAL = "training images"
+
+
+class MultiplyingGenerator(ConditionalGenerator):
+    """z is multiplied with the embedding of the label, number by number."""
+
+    def __init__(self):
+        super().__init__(size=0)
+        self.embedding = nn.Embedding(self.classes, self.latent_dim)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        return self.inner(z * self.embedding(labels))
+
+
+class NormalizingGenerator(ConditionalGenerator):
+    """Each class has its own scale and shift in each BatchNorm; z is all of the input.
+
+    Source: Dumoulin et al. 2017, for BatchNorm.
+    """
+
+    def __init__(self):
+        super().__init__(size=0)
+        self.embedding = None
+        for i, layer in enumerate(self.inner.net):
+            if isinstance(layer, nn.BatchNorm1d):
+                self.inner.net[i] = ClassNorm(layer.num_features, self.classes)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        for layer in self.inner.net:
+            z = layer(z, labels) if isinstance(layer, ClassNorm) else layer(z)
+        return z.view(len(z), *self.image_shape)
+
+
+class ClassNorm(nn.Module):
+    """BatchNorm whose scale and shift depend on the label."""
+
+    def __init__(self, features: int, classes: int):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(features, affine=False)
+        self.scale = nn.Embedding(classes, features)
+        self.shift = nn.Embedding(classes, features)
+        nn.init.ones_(self.scale.weight)
+        nn.init.zeros_(self.shift.weight)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return self.scale(labels) * self.norm(x) + self.shift(labels)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Two networks, and what moves them."""
+
+    G: Callable = ConditionalGenerator
+    D: Callable = ProjectionDiscriminator
+    update: Callable = conditional_update
+
+
+VARIANTS = {
+    "label beside the image": Variant(D=JoinedDiscriminator),
+    "classifier": Variant(D=ClassifyingDiscriminator, update=classifier_update),
+    "projection": Variant(),
+    "projection, label multiplies z": Variant(MultiplyingGenerator),
+    "projection, label in BatchNorm": Variant(NormalizingGenerator),
+}
+
+
+def networks(name: str, seed: int) -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(seed)
+    variant = VARIANTS[name]
+    return variant.G().apply(init_orthogonal_), variant.D().apply(init_orthogonal_)
+
+
+def records(name: str, images: Tensor, labels: Tensor, steps: int, seed: int):
+    config = TrainConfig(steps, record_every=steps, seed=seed)
+    update = VARIANTS[name].update
+    return train_conditional(*networks(name, seed), images, labels, config, update)
+
+
+def run(job: tuple[str, int, float]) -> dict:
+    """Train a variant with one seed; return its row."""
+    name, seed, ms = job
+    steps = round(1000 * SECONDS / ms) if ms else 0
+    row = {"variant": name, "seed": seed, "ms_a_step": round(ms, 1), "steps": steps}
+    if name == REAL:
+        chosen = torch.cat([(labels == k).nonzero()[:1000] for k in range(10)], 1)
+        row |= describe(runs.images[chosen.flatten()])  # 0, 1, … 9, 0, 1, …
+    else:
+        *_, last = records(name, runs.images, labels, steps, seed)
+        row |= describe(sample_images(AskedFor(last.averaged), 10_000, seed=1234))
+    print(*row.values(), flush=True)
+    return row
+
+
+def describe(samples: Tensor) -> dict[str, float]:
+    """Return numbers for samples (N, 1, 28, 28), of which row i should be an i % 10."""
+    asked = torch.arange(len(samples)) % 10
+    found = judge_features(runs.judge, samples)
+    read = runs.judge.head(found).argmax(1)
+    pairs = [(runs.features[test.labels == k], found[asked == k]) for k in range(10)]
+    recall = [precision_recall(real, fake, k=5).recall for real, fake in pairs]
+    distances = [frechet_distance(real, fake) for real, fake in pairs]
+    student = train_judge(samples, asked)
+    right = judge_predictions(student, test.images)[0] == test.labels
+    means = torch.stack([samples[asked == k].mean(0) for k in range(10)])
+    numbers = {
+        "as_asked": (read == asked).float().mean().item(),
+        "distance": frechet_distance(runs.features, found),
+        "distance_of_a_digit": sum(distances) / 10,
+        "recall_in_a_digit": sum(recall) / 10,
+        "lowest_recall": min(recall),
+        "due_to_label": (means.var(0).sum() / samples.var(0).sum()).item(),
+        "student_on_test": right.float().mean().item(),
+    }
+    return {key: round(value, 4) for key, value in numbers.items()}
+
+
+def prepare():
+    global labels, test
+    runs.prepare()
+    labels = load_images("mnist", offline=True).labels
+    test = load_images("mnist", "test", offline=True)
+
+
+def main():
+    names = [*VARIANTS, REAL]
+    chosen = options(__doc__, "--only", nargs="+", default=names).only
+    rows = runs.stored("conditional")
+    done = {(row["variant"], row["seed"]) for row in rows}
+    seeds = {name: 1 if name == REAL else SEEDS for name in names}
+    jobs = [(name, seed) for name in chosen for seed in range(seeds[name])]
+    jobs = [job for job in jobs if job not in done]
+    images, few = torch.rand(1000, 1, 28, 28) * 2 - 1, torch.arange(1000) % 10
+    starts = {
+        name: partial(records, name, images, few, seed=0)
+        for name in dict(jobs)
+        if name != REAL
+    }
+    ms = runs.step_ms(starts) | {REAL: 0.0}
+    for row in runs.two_at_a_time(run, [(*job, ms[job[0]]) for job in jobs], prepare):
+        rows.append(row)
+        rows.sort(key=lambda row: (names.index(row["variant"]), row["seed"]))
+        save("conditional", rows)
+    save("conditional", rows)  # if there was nothing left to run
+    show("Labels for the same seconds", rows)
+
+
+if __name__ == "__main__":
+    main()
