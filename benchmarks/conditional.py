@@ -148,7 +148,9 @@ def describe(samples: Tensor) -> dict[str, float]:
         "distance_of_a_digit": sum(distances) / 10,
         "recall_in_a_digit": sum(recall) / 10,
         "lowest_recall": min(recall),
-        "due_to_label": (means.var(0).sum() / samples.var(0).sum()).item(),
+        "due_to_label": (
+            means.var(0, correction=0).sum() / samples.var(0).sum()
+        ).item(),
         "student_on_test": right.float().mean().item(),
     }
     return {key: round(value, 4) for key, value in numbers.items()}

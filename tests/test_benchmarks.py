@@ -74,7 +74,7 @@ def test_readme_quotes_the_results_and_make_bench_runs_the_scripts():
     command = ["make", "-n", "-s", "bench"]
     plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     found = set(re.findall(r"benchmarks/(\w+)\.py", plan))
-    searches = {"recipe_search", "plateau", "convolutions"}
+    searches = {"recipe_search", "plateau", "convolutions", "conditional"}
     assert set(NAMES) - found == {"bench", "runs", "textbook", *searches}
 
 

@@ -12,6 +12,7 @@ from conftest import unreadable
 from PIL import Image
 from torch import nn
 
+from ganlib.conditional import AskedFor, ConditionalGenerator
 from ganlib.latent import draw, principal_directions, sample_noise, slerp
 from ganlib.models import Generator
 
@@ -50,9 +51,14 @@ def G():
 
 
 @pytest.fixture(scope="module")
-def file(G, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("explorer") / "new"
-    return write_explorer(G, folder / "explorer.html", data_name="<b>&</script>")
+def asked():
+    return as_if_trained(AskedFor(ConditionalGenerator())).G
+
+
+@pytest.fixture(scope="module")
+def file(G, asked, tmp_path_factory):
+    path = tmp_path_factory.mktemp("explorer") / "new" / "explorer.html"
+    return write_explorer([G, asked], path, data_name="<b>&</script>")
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +140,7 @@ def move(page, label, value):
 
 def test_pictures_of_a_seed_are_those_of_torch(page, G, open_file, tmp_path):
     color = as_if_trained(small_color())
-    other = write_explorer(color, tmp_path / "color.html", data_name="flowers")
+    other = write_explorer([color], tmp_path / "color.html", data_name="flowers")
     script = """seeds => seeds.map(
         seed => Array.from(explorer.draw(explorer.noise(seed))))"""
     for shown, network in ((page, G), (open_file(other, "#seed=1"), color)):
@@ -159,6 +165,41 @@ def test_noise_and_arcs_are_those_of_torch(page):
         assert_close(found, slerp(noise(0), noise(1), torch.tensor([t]))[0])
     for start, end, middle in (([1, 2], [2, 4], [1.5, 3]), ([1, 0], [-1, 0], [0, 0])):
         assert page.evaluate(script, [start, end, 0.5]) == middle  # no arc: straight
+
+
+def test_generator_is_asked_for_digits_and_what_lies_between(page, G, asked, file):
+    assert file.stat().st_size < 8e6
+    go(page, "#seed=1&walk=0.5").get_by_role("button", name="the digit I").click()
+    arc = slerp(noise(1), noise(2), torch.tensor([0.5]))[0]
+    assert_is(rest(page), AskedFor(asked, 0), arc)
+    says(page, "Seed.1, asked for a.0, 50.% of the way to seed.2.")
+    page.locator("#label").get_by_role("button", name="3").click()
+    page.locator("#toward").get_by_role("button", name="8").click()
+    assert_is(rest(page), AskedFor(asked, 3), arc)
+    move(page, "morph", 0.25)
+    move(page, "walk", 0)
+    axis = principal_directions(AskedFor(asked, 0))[0][1]
+    move(page, "direction 2 ", 2)
+    mixture = torch.zeros(10)
+    mixture[3], mixture[8] = 0.75, 0.25
+    assert_is(page, AskedFor(asked, mixture), noise(1) + 2 * axis)
+    says(page, "Seed.1, asked for a.3, 25.% of the way to a.8, direction 2 at .2.0.")
+    page.wait_for_function("() => location.hash.includes('toward=8')")
+    address = page.evaluate("location.hash")
+    page.get_by_role("button", name="Copy z").click()
+    page.get_by_text("and G(z, labels) draws").wait_for()
+    found = {"torch": torch}
+    exec(page.evaluate("navigator.clipboard.readText()"), found)
+    assert_close(found["labels"], mixture[None])
+    pressed = page.locator("[aria-pressed=true]").all_inner_texts()
+    assert pressed == ["the digit I ask for", "3", "8"]
+    page.get_by_role("button", name="any digit").click()
+    assert_is(rest(page), G, noise(1))
+    assert page.get_by_role("slider", name="morph").count() == 0
+    for place in (address, "#g=1&seed=1&label=3&toward=8&morph=0.25&d2=2"):
+        assert_is(go(page, place), AskedFor(asked, mixture), noise(1) + 2 * axis)
+    go(page, "#g=7&label=44&toward=-3&seed=1")  # is brought to the ends
+    assert_is(page, AskedFor(asked, 9), noise(1))
 
 
 # --- the controls
@@ -289,10 +330,12 @@ def test_saved_picture_is_the_picture_ten_times_as_large(page):
 
 
 @pytest.mark.parametrize("size", [(360, 700), (1280, 800)])
-def test_every_control_can_be_reached_seen_and_touched(open_file, file, size):
+@pytest.mark.parametrize("place", ["", "#g=1"])
+def test_every_control_can_be_reached_seen_and_touched(open_file, file, size, place):
     phone = size[0] < 400
     screen = {"width": size[0], "height": size[1]}
-    page = rest(open_file(file, viewport=screen, has_touch=phone, is_mobile=phone))
+    open_as = {"viewport": screen, "has_touch": phone, "is_mobile": phone}
+    page = rest(open_file(file, place, **open_as))
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
     picture, seed = (page.locator(f"#{n}").bounding_box() for n in ("picture", "seed"))
     assert picture["width"] % 28 == 0  # all pixels are as wide
@@ -304,22 +347,24 @@ def test_every_control_can_be_reached_seen_and_touched(open_file, file, size):
         const cut = e.scrollWidth > e.clientWidth + 1;
         return [e.id || e.textContent, seen, large, !cut, e.type]; }"""
     controls = page.locator("#explorer button:enabled, #explorer input, a")
-    wanted = controls.evaluate_all("all => all.map(e => e.id || e.textContent)")
+    wanted = controls.evaluate_all(
+        "all => all.filter(e => e.offsetParent).map(e => e.id || e.textContent)"
+    )
     reached = []
     for _ in wanted:
         page.keyboard.press("Tab")
         name, *facts, kind = page.evaluate(look)
         reached.append(name)
         assert facts == [True, True, True], name
-        if kind == "range":
+        if kind == "range" and name != "morph":
             before = z_of(page)
             page.keyboard.press("ArrowRight")
             assert not torch.equal(z_of(page), before)
             page.keyboard.press("ArrowLeft")
             assert_close(z_of(page), before, atol=1e-6)
     assert sorted(reached) == sorted(wanted)
-    top = page.locator("#picture").bounding_box()["y"]
-    assert 0 <= top < size[1] / 2  # still there, though scrolled to the last control
+    picture = page.locator("#picture").bounding_box()  # at the last control, it is
+    assert -picture["height"] / 10 < picture["y"] < size[1] / 2  # still there
     for role in ("button", "slider", "spinbutton", "link"):
         named = page.get_by_role(role, name=re.compile(r"\w")).count()
         assert page.get_by_role(role).count() == named > 0
