@@ -98,6 +98,9 @@ class Variant:
 VARIANTS = {
     "label beside the image": Variant(D=JoinedDiscriminator),
     "classifier": Variant(D=ClassifyingDiscriminator, update=classifier_update),
+    "classifier, weight 0.05": Variant(
+        D=ClassifyingDiscriminator, update=partial(classifier_update, weight=0.05)
+    ),
     "projection": Variant(),
     "projection, label multiplies z": Variant(MultiplyingGenerator),
     "projection, label in BatchNorm": Variant(NormalizingGenerator),

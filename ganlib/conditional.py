@@ -138,19 +138,23 @@ def classifier_update(
     fake: Tensor,
     fake_labels: Tensor,
     progress: float,
+    *,
+    weight: float = 1.0,
 ) -> Moved:
     """Move both players as AC-GAN does: D also learns the labels, and G to show them.
 
-    Source: Odena et al. 2017, section 3.
+    ``weight`` is that of the cross-entropy of the labels in both losses.
+
+    Source: Odena et al. 2017, section 3, where it is 1.
     """
     labels = torch.cat([real_labels, fake_labels])
     logits, classes = D(torch.cat([real, fake.detach()]))
     real_logits, fake_logits = logits.split([len(real), len(fake)])
     loss = d_loss(real_logits, fake_logits)
-    take_step(opt_d, loss + cross_entropy(classes, labels))
+    take_step(opt_d, loss + weight * cross_entropy(classes, labels))
     logits, classes = D(fake)
     g_loss = g_loss_non_saturating(logits)
-    take_step(opt_g, g_loss + cross_entropy(classes, fake_labels))
+    take_step(opt_g, g_loss + weight * cross_entropy(classes, fake_labels))
     moved = loss.detach(), real_logits.detach(), fake_logits.detach()
     return moved, g_loss.detach()
 

@@ -88,15 +88,16 @@ def test_classifier_update_trains_both_on_the_classes():
     G, D = generator(), ClassifyingDiscriminator(SHAPE, 3)
     real, fake = IMAGES[:6], G(torch.randn(6, 5), ASKED[:6])
     logits, classes = D(torch.cat([real, fake.detach()]))
-    loss = d_loss(logits[:6], logits[6:]) + cross_entropy(
+    loss = d_loss(logits[:6], logits[6:]) + 0.3 * cross_entropy(
         classes, torch.cat([LABELS[:6], ASKED[:6]])
     )
     of_d = torch.autograd.grad(loss, list(D.parameters()))
     logits, classes = D(fake)
-    loss = g_loss_non_saturating(logits) + cross_entropy(classes, ASKED[:6])
+    loss = g_loss_non_saturating(logits) + 0.3 * cross_entropy(classes, ASKED[:6])
     of_g = torch.autograd.grad(loss, list(G.parameters()), retain_graph=True)
     opts = [torch.optim.SGD(network.parameters(), 0.0) for network in (D, G)]
-    classifier_update(D, *opts, real, LABELS[:6], fake, ASKED[:6], 0.0)
+    pairs = real, LABELS[:6], fake, ASKED[:6]
+    classifier_update(D, *opts, *pairs, 0.0, weight=0.3)
     for network, gradients in ((D, of_d), (G, of_g)):
         for weight, gradient in zip(network.parameters(), gradients, strict=True):
             torch.testing.assert_close(weight.grad, gradient)
