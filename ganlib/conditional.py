@@ -1,7 +1,4 @@
-"""Networks that get a label, three ways for D to ask about it, and their training.
-
-The notebook that will teach them is not written yet.
-"""
+"""Networks that get a label, three ways for D to ask about it, and their training."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -35,7 +32,7 @@ class ConditionalGenerator(nn.Module):
 
     Raises TypeError or ValueError for z that are not floats (N, latent_dim), IndexError
     for a label that is not in 0 … classes - 1.
-    Source: Mirza and Osindero 2014.
+    Source: Mirza and Osindero 2014. Taught in notebook 10.
     """
 
     def __init__(
@@ -63,7 +60,7 @@ class ConditionalGenerator(nn.Module):
 class JoinedDiscriminator(Discriminator):
     """D that gets the label as one more input: images, labels (N,) → logits (N,).
 
-    Source: Mirza and Osindero 2014.
+    Source: Mirza and Osindero 2014. Taught in notebook 10.
     """
 
     def __init__(self, image_shape: tuple = (1, 28, 28), classes: int = 10):
@@ -82,7 +79,7 @@ class ProjectionDiscriminator(Discriminator):
     """D that compares image and label: logit = ψ(φ(x)) + ⟨embedding(y), φ(x)⟩.
 
     φ(x) (N, 256) is the last hidden layer of notebook 02's D, and ψ its last layer.
-    Source: Miyato and Koyama 2018, equation 3.
+    Source: Miyato and Koyama 2018, equation 3. Taught in notebook 10.
     """
 
     def __init__(self, image_shape: tuple = (1, 28, 28), classes: int = 10):
@@ -100,7 +97,7 @@ class ProjectionDiscriminator(Discriminator):
 class ClassifyingDiscriminator(Discriminator):
     """D with a second head: images → logits (N,) and class logits (N, classes).
 
-    Source: Odena et al. 2017 (AC-GAN).
+    Source: Odena et al. 2017 (AC-GAN). Taught in notebook 10.
     """
 
     def __init__(self, image_shape: tuple = (1, 28, 28), classes: int = 10):
@@ -123,7 +120,10 @@ def conditional_update(
     fake_labels: Tensor,
     progress: float,
 ) -> Moved:
-    """Move both players with the losses of notebook 04, on pairs of image and label."""
+    """Move both players with the losses of notebook 04, on pairs of image and label.
+
+    Source: Mirza and Osindero 2014. Taught in notebook 10.
+    """
     both = torch.cat([real_labels, fake_labels])
     moved = d_step(partial(D, labels=both), opt_d, real, fake)
     return moved, g_step(partial(D, labels=fake_labels), opt_g, fake)
@@ -145,7 +145,7 @@ def classifier_update(
 
     ``weight`` is that of the cross-entropy of the labels in both losses.
 
-    Source: Odena et al. 2017, section 3, where it is 1.
+    Source: Odena et al. 2017, section 3, where it is 1. Taught in notebook 10.
     """
     labels = torch.cat([real_labels, fake_labels])
     logits, classes = D(torch.cat([real, fake.detach()]))
@@ -173,7 +173,8 @@ def train_conditional(
     Fakes get labels that are sampled uniformly from G's classes. For all else, see
     ``train``, whose loop this is.
 
-    Raises ValueError for labels that do not fit, and what ``train`` raises.
+    Raises ValueError for labels that do not fit, and what ``train`` raises. Used in
+    notebook 10.
     """
     check_start(G, D, images, config)
     check_labels(labels, len(images), G.classes)

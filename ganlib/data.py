@@ -118,7 +118,7 @@ def load_folder(path: str | Path, image_shape: tuple = (1, 28, 28)) -> LabeledIm
     files, classes, beside = _find_files(folder)
     left_out = [f"{file} (next to subfolders)" for file in beside]
     found, ends = [], {}  # of each kind of image: its lowest and highest value
-    for file in tqdm(files, desc=folder.name, disable=len(files) < 1000):
+    for file in tqdm(files, desc=folder.name, delay=3):
         try:
             image, kind, low, high = _read_image(folder / file, image_shape)
         except MemoryError:

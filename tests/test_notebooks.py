@@ -63,6 +63,15 @@ TAUGHT = {  # every definition that a notebook shows in full, and where
         "init_orthogonal_leaky_",
     },
     "09_convolutional_gan": {"ConvGenerator", "ConvDiscriminator"},
+    "10_conditional_gan": {
+        "ConditionalGenerator",
+        "AskedFor",
+        "JoinedDiscriminator",
+        "ClassifyingDiscriminator",
+        "ProjectionDiscriminator",
+        "conditional_update",
+        "classifier_update",
+    },
 }
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.])/(home|Users|root|tmp|work|var|opt|usr|mnt)/|[A-Z]:\\"
