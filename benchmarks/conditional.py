@@ -55,7 +55,7 @@ class MultiplyingGenerator(ConditionalGenerator):
 class NormalizingGenerator(ConditionalGenerator):
     """Each class has its own scale and shift in each BatchNorm; z is all of the input.
 
-    Source: Dumoulin et al. 2017, for BatchNorm.
+    Source: Miyato and Koyama 2018, section 5.
     """
 
     def __init__(self):

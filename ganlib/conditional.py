@@ -170,8 +170,9 @@ def train_conditional(
 ) -> Iterator[Record]:
     """Train G(z, labels) and D on images (N, C, H, W) and labels (N,); yield records.
 
-    Fakes get labels that are sampled uniformly from G's classes. For all else, see
-    ``train``, whose loop this is.
+    Fakes get labels that are sampled uniformly from G's classes, so these should be
+    about equally frequent among the images. For all else, see ``train``, whose loop
+    this is.
 
     Raises ValueError for labels that do not fit, and what ``train`` raises. Used in
     notebook 10.
@@ -210,8 +211,8 @@ def check_labels(labels: Tensor, count: int, classes: int) -> None:
 class AskedFor(nn.Module):
     """G with its labels chosen: noise → images, so that all tools for a G work with it.
 
-    Row i of z gets label i % classes, or always ``label`` if there is one: a number, or
-    a mixture, floats (classes,). Taught in notebook 10.
+    Row i of a batch z gets label i % classes, or always ``label`` if there is one: a
+    number, or a mixture, floats (classes,). Taught in notebook 10.
     """
 
     def __init__(self, G: ConditionalGenerator, label: int | Tensor | None = None):
