@@ -79,12 +79,13 @@ def page_ms(G) -> list[float]:
 
     program = shutil.which("chromium") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        path = write_explorer(G, Path(folder) / "explorer.html", data_name="MNIST")
+        path = write_explorer([G], Path(folder) / "explorer.html", data_name="MNIST")
         browser = playwright.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--disable-gpu"]
         )
         page = browser.new_page()
         page.goto(path.as_uri())
+        page.wait_for_function("() => window.explorer")  # the weights are inflated
         page.evaluate(IMAGES_MS, 20)
         return page.evaluate(IMAGES_MS, EVENTS)
 

@@ -46,10 +46,9 @@ def save_networks(G: nn.Module, D: nn.Module, path: str | Path) -> None:
     """Write both networks to ``path`` (.safetensors), with their sizes and a checksum.
 
     They are a ``Generator`` and a ``Discriminator``, or a ``ConditionalGenerator`` and
-    a ``ProjectionDiscriminator``.
-    The file is moved into place when it is complete. The tensors are called
-    "G.net.0.weight" and so on. Of a network from ``torch.compile``, the original is
-    saved.
+    a ``ProjectionDiscriminator``. The file is moved into place when it is complete. The
+    tensors are called "G.net.0.weight" and so on. Of a network from ``torch.compile``,
+    the original is saved.
 
     Raises TypeError for networks that are not ganlib's: they could not be loaded.
     """
@@ -57,7 +56,9 @@ def save_networks(G: nn.Module, D: nn.Module, path: str | Path) -> None:
     kinds = type(G), type(D)
     if kinds not in (PLAIN, CONDITIONAL):
         got = "the networks are a {} and a {}".format(*(k.__name__ for k in kinds))
-        expected = "a Generator and a Discriminator, or CONDITIONAL of checkpoint.py"
+        expected = "ganlib's Generator and Discriminator, or " + " and ".join(
+            kind.__name__ for kind in CONDITIONAL
+        )
         fix = "write torch.save(network.state_dict(), path) for each"
         raise wrong(TypeError, got, expected, fix)
     facts = {"latent_dim": G.latent_dim, "image_shape": list(G.image_shape)}

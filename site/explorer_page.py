@@ -32,8 +32,7 @@ def write_explorer(
     Each is a generator of fully connected layers, z (N, latent_dim) → images (N, 1 or
     3, H, W) in [-1, 1], as in ``ganlib.models``, or a ``ConditionalGenerator``; it is
     used in eval mode, and stays as it is. ``data_name`` tells the reader what they were
-    trained on. For the sizes of ``ganlib.models.Generator()``, the file has below 4 MB
-    for each.
+    trained on. For the sizes of ``ganlib.models.Generator()``, each takes below 4 MB.
 
     Raises ValueError for a G whose images the page cannot draw.
     """

@@ -4,6 +4,7 @@ import copy
 import inspect
 import itertools
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -208,6 +209,42 @@ def test_variants_of_convolutions_train(monkeypatch):
     assert len(sums) == len(convolutions.VARIANTS)  # each does what its name says
     start = partial(convolutions.records, "dense, dense", IMAGES)
     assert runs.step_ms({"dense": start}, rounds=1, steps=1)["dense"] > 0
+
+
+def test_variants_with_labels_train_and_are_described(monkeypatch):
+    conditional, labels = scripts.conditional, torch.arange(600) % 10
+    sums = {
+        sum(weight.sum().item() for weight in last.averaged.parameters())
+        for name in conditional.VARIANTS
+        for last in conditional.records(name, IMAGES, labels, 2, 0)
+    }
+    assert len(sums) == len(conditional.VARIANTS)
+    torch.manual_seed(0)
+    judge = Judge().eval()
+    monkeypatch.setattr(runs, "judge", judge, raising=False)
+    monkeypatch.setattr(runs, "features", judge_features(judge, IMAGES), raising=False)
+    test = SimpleNamespace(images=IMAGES, labels=labels)
+    monkeypatch.setattr(conditional, "test", test, raising=False)
+    same = conditional.describe(IMAGES)  # the test images take the place of samples
+    assert (same["recall_in_a_digit"], same["lowest_recall"]) == (1, 1)
+    assert max(same["distance"], same["distance_of_a_digit"]) < 1e-3
+    read = judge(IMAGES).argmax(1)
+    right = (read == labels).float().mean().item()
+    assert same["as_asked"] == pytest.approx(right, abs=1e-4)
+    one_each = IMAGES[:10].repeat(60, 1, 1, 1)
+    assert conditional.describe(one_each)["due_to_label"] == pytest.approx(1, abs=0.01)
+    assert same["due_to_label"] < 0.1
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs Chromium")
+def test_benchmark_draws_in_the_page():
+    code = "import latency as l; from ganlib.models import Generator; l.EVENTS = 3; "
+    code += "print(len(l.page_ms(Generator())))"
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(
+        command, cwd=ROOT / "benchmarks", capture_output=True, text=True
+    )
+    assert answer.stdout == "3\n", answer.stderr
 
 
 def test_samples_are_described_as_by_the_judge(monkeypatch):

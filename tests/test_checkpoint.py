@@ -116,7 +116,8 @@ def test_networks_that_could_not_come_back_are_not_saved(pair, asked, tmp_path):
     network, path = nn.Linear(2, 3), tmp_path / "network.pt"
     for networks in ((network, pair[1]), (pair[0], network), (asked[0], pair[1])):
         with pytest.raises(
-            TypeError, match=r"(are a|and a) \w+.*, expected a Generator and a Disc"
+            TypeError,
+            match=r"(are a|and a) \w+.*, expected ganlib's Generator and Disc",
         ) as got:
             save_networks(*networks, path)
         assert not path.exists()
