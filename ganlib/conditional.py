@@ -170,9 +170,8 @@ def train_conditional(
 ) -> Iterator[Record]:
     """Train G(z, labels) and D on images (N, C, H, W) and labels (N,); yield records.
 
-    Fakes get labels that are sampled uniformly from G's classes, so these should be
-    about equally frequent among the images. For all else, see ``train``, whose loop
-    this is.
+    Fakes get labels sampled from ``labels``, so that a class is as frequent among them
+    as among the images. For all else, see ``train``, whose loop this is.
 
     Raises ValueError for labels that do not fit, and what ``train`` raises. Used in
     notebook 10.
@@ -180,16 +179,17 @@ def train_conditional(
     check_start(G, D, images, config)
     check_labels(labels, len(images), G.classes)
     noise = stream("noise", config.seed, images.device)
-    asked = stream("labels", config.seed, images.device)
+    asked = stream("labels", config.seed, labels.device)
     batches, named = (  # the same seed, and so the same order
         endless_batches(x, config.batch_size, config.seed) for x in (images, labels)
     )
 
     def move(opt_d: Optimizer, opt_g: Optimizer, progress: float) -> Moved:
         real, real_labels = next(batches), next(named)
-        fake_labels = torch.randint(
-            G.classes, real_labels.shape, generator=asked, device=images.device
+        chosen = torch.randint(
+            len(labels), (len(real),), generator=asked, device=labels.device
         )
+        fake_labels = labels[chosen]
         fake = G(new_noise(len(real), G.latent_dim, noise), fake_labels)
         return update(D, opt_d, opt_g, real, real_labels, fake, fake_labels, progress)
 
