@@ -126,7 +126,7 @@ class LatentExplorer(Panel):
         self.morph = new_slider("morph", 0.0, 0.0, 1.0, 0.05)
         if not isinstance(self.G, AskedFor):
             return []
-        options, style = range(self.G.G.classes), {"button_width": "2em"}
+        options, style = range(self.G.G.classes), {"button_width": "3em"}
         self.label, self.toward = (
             ToggleButtons(options=options, description=words, style=style)
             for words in ("ask for", "toward")

@@ -22,6 +22,7 @@ CELLS = [
 import base64
 import torch
 from torch import nn
+from ganlib.conditional import AskedFor, ConditionalGenerator
 from ganlib.explorer import explore_latent
 from ganlib.latent import draw, principal_directions, sample_noise
 from ganlib.plots import film, png_bytes
@@ -53,6 +54,10 @@ history = [(record, images[record.step :][:4]) for record in records]
 time_slider = scrub(history)
 time_slider""",
     "book = flip(images[:3].split(1), ['a', 'b', 'c'], zoom=5)\nbook",
+    """
+conditional = ConditionalGenerator(5, (1, 8, 8), classes=3, size=2)
+asked = explore_latent(conditional)
+asked""",
     "film(images.split(1), alt='small images')",
 ]
 
@@ -164,6 +169,19 @@ def test_nearest_real_image_is_shown_when_asked_for(explorer):
     eventually(lambda: assert_shows(explorer, "noise(2)", number=2, zoom=2))
     box.uncheck()
     explorer.picture(2).wait_for(state="hidden")
+
+
+def test_buttons_ask_for_a_label_and_morph(small):
+    asked = lab.Widget(small, "asked")
+    for group, button in (("ask for", "2"), ("toward", "1")):
+        row = asked.cell.locator(".widget-toggle-buttons", has_text=group)
+        button = row.get_by_role("button", name=button, exact=True)
+        button.click()
+        assert button.evaluate("button => button.scrollWidth <= button.clientWidth")
+    asked.press("morph", "ArrowRight", 5)
+    asked.says("Asked for a 2, 25% of the way to a 1. Seed 0.")
+    G = "AskedFor(conditional, torch.tensor([0, 0.25, 0.75]))"
+    eventually(lambda: assert_shows(asked, "noise(0)", G=G))
 
 
 def test_copied_z_and_saved_picture_are_those_shown(explorer):
