@@ -2,8 +2,9 @@
 
 D's raw output for an image is called its logit. In the classic game, sigmoid(logit) is
 the probability that the image is real; elsewhere the logit is just a score. The losses
-take logits of shape (N,) and return one number (a tensor of shape ()). D's slope at an
-image is the norm of its gradient with respect to the image.
+take logits of shape (N,) and return one number (a tensor of shape ()). From a D with
+one logit for each patch they take (N, H, W), and the mean is over all patches. D's
+slope at an image is the norm of its gradient with respect to the image.
 """
 
 import torch
@@ -126,6 +127,24 @@ def g_loss_pairing(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """
     check_pairs(real_logits, fake_logits)
     return softplus(real_logits - fake_logits).mean()
+
+
+def cycle_loss(images: Tensor, returned: Tensor) -> Tensor:
+    """Return how far images (N, C, H, W) are from where they began: mean |x' - x|.
+
+    x' is x after there and back, from one domain into the other.
+
+    Source: Zhu et al. 2017, equation 2. Taught in notebook 11.
+    """
+    return (returned - images).abs().mean()
+
+
+def identity_loss(G: nn.Module, images: Tensor) -> Tensor:
+    """Return how much G changes images (N, C, H, W) of its *target*: mean |G(x) - x|.
+
+    Source: Zhu et al. 2017, section 5.2. Taught in notebook 11.
+    """
+    return (G(images) - images).abs().mean()
 
 
 def logits_and_gradient(D: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:

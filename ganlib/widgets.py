@@ -135,12 +135,64 @@ class FlipBook(Panel):
         return f"This frame: {self.captions[self.moment.value]}."
 
 
+class Translation(Panel):
+    """An image of each domain, there and back; see ``translate``.
+
+    ``strips``, a pair of (3, C, H, W), is what is shown: image, translation, image
+    again. Sliders: ``number``, ``strength`` with ``play``, and ``noise``.
+    """
+
+    def __init__(self, G, images_a, images_b, zoom):
+        self.G, self.domains, self._zoom = G, (images_a, images_b), zoom
+        shape, last = images_a.shape[1:], min(map(len, self.domains)) - 1
+        self._noise = sample_noise(1, math.prod(shape), seed=0).view(1, *shape)
+        self.pictures = [picture(shape, zoom, 3, columns=3) for _ in self.domains]
+        names = ("A → B → A", "B → A → B")
+        pairs = zip(names, self.pictures, strict=True)
+        titled = [VBox([HTML(name), shown]) for name, shown in pairs]
+        self.number = IntSlider(0, 0, last, description="image", style=LABEL)
+        self.number.layout = AUTO
+        self.strength = new_slider("strength", 1.0, 0.0, 1.0, 0.05)
+        self.play = Play(value=20, max=20, interval=100)
+        there, back = (lambda n: n / 20), (lambda share: round(share * 20))
+        link((self.play, "value"), (self.strength, "value"), transform=(there, back))
+        self.noise = new_slider("noise between", 0.0, 0.0, 0.5, 0.02)
+        self._follow(self.number, self.strength, self.noise)
+        played = _with_play(self.strength, self.play)
+        super().__init__([HBox(titled, layout=WRAP)], [self.number, played, self.noise])
+
+    @torch.no_grad()
+    def _draw(self) -> str:
+        ways, self.strips, errors = (self.G.to_b, self.G.to_a), [], []
+        for i, (images, shown) in enumerate(
+            zip(self.domains, self.pictures, strict=True)
+        ):
+            image = images[self.number.value : self.number.value + 1]
+            between = torch.lerp(image, ways[i](image), self.strength.value)
+            between = (between + self.noise.value * self._noise).clamp(-1, 1)
+            strip = torch.cat([image, between, ways[1 - i](between)])
+            errors.append((strip[2] - strip[0]).abs().mean().item())
+            shown.value = png_bytes(strip, columns=3, zoom=self._zoom)
+            self.strips.append(strip)
+        return "Mean error of the round trip: {:.3f} and {:.3f}.".format(*errors)
+
+
 def compare(G1: nn.Module, G2: nn.Module, *, names=("first", "second"), zoom: int = 3):
     """Return sliders that send the same 16 z through two generators, side by side.
 
     The generators have the same latent_dim. Used in notebook 03.
     """
     return Comparison(G1, G2, names, zoom)
+
+
+def translate(G: nn.Module, images_a: Tensor, images_b: Tensor, *, zoom: int = 4):
+    """Return sliders that translate one image of each domain, and back.
+
+    G has two translators, ``to_b`` and ``to_a``. ``strength`` mixes an image with its
+    translation, pixel by pixel, and ``noise between`` is the standard deviation of
+    noise that is added before the way back. Used in notebook 11.
+    """
+    return Translation(G, images_a, images_b, zoom)
 
 
 def scrub(history: Sequence[tuple[Record, Tensor]], *, zoom: int = 3):
@@ -207,9 +259,9 @@ def noise_at(places: Sequence[float], latent_dim: int) -> Tensor:
     return torch.cat(rows)
 
 
-def picture(image_shape: Sequence[int], zoom: int, count: int = 1):
+def picture(image_shape: Sequence[int], zoom: int, count: int = 1, columns: int = 0):
     """Return a widget as large as ``png_bytes`` of ``count`` images of this shape."""
-    height, width = tile_images(torch.zeros(count, *image_shape)).shape[:2]
+    height, width = tile_images(torch.zeros(count, *image_shape), columns).shape[:2]
     fixed = {"width": f"{zoom * width}px", "height": f"{zoom * height}px"}
     fixed |= {"flex": "0 0 auto", "object_fit": "contain"}  # smaller in a narrow window
     return ipywidgets.Image(format="png", layout=fixed)

@@ -16,6 +16,8 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from PIL import Image
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import ganlib.evaluation
@@ -75,7 +77,10 @@ def test_readme_quotes_the_results_and_make_bench_runs_the_scripts():
     command = ["make", "-n", "-s", "bench"]
     plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     found = set(re.findall(r"benchmarks/(\w+)\.py", plan))
-    searches = {"recipe_search", "plateau", "convolutions", "conditional"}
+    searches = {
+        *("recipe_search", "plateau"),
+        *("convolutions", "conditional", "translation"),
+    }
     assert set(NAMES) - found == {"bench", "runs", "textbook", *searches}
 
 
@@ -209,6 +214,45 @@ def test_variants_of_convolutions_train(monkeypatch):
     assert len(sums) == len(convolutions.VARIANTS)  # each does what its name says
     start = partial(convolutions.records, "dense, dense", IMAGES)
     assert runs.step_ms({"dense": start}, rounds=1, steps=1)["dense"] > 0
+
+
+def test_translations_train_and_are_described(monkeypatch, tmp_path):
+    translation, labels = scripts.translation, torch.arange(600) % 10
+    sums = {
+        sum(weight.sum().item() for weight in last.averaged.parameters())
+        for name, v in translation.VARIANTS.items()
+        for last in translation.records(name, IMAGES[:300], v.change(IMAGES[300:]), 6)
+    }
+    assert len(sums) == len(translation.VARIANTS) - 1  # one only takes longer
+    judges = [Judge(), Judge()]
+    pairs = IMAGES, -IMAGES
+    perfect = translation.BothWays(Negative(), Negative())
+    row = translation.describe(perfect, pairs, labels, judges)
+    for side, judge, truth in zip("ab", judges, pairs, strict=True):
+        right = (judge(truth).argmax(1) == labels).float().mean().item()
+        assert row[f"kept_{side}"] == pytest.approx(right, abs=1e-4)
+        assert row[f"correlation_{side}"] == pytest.approx(1, abs=1e-3)
+        assert row[f"error_{side}"] == row[f"cycle_{side}"] == 0
+        assert row[f"changed_{side}"] > 0.9  # 2 mean |x|
+        assert 0.05 < row[f"noisy_cycle_{side}"] < 0.1
+        assert row[f"distance_{side}"] < 1e-3
+    copying = translation.BothWays(nn.Identity(), nn.Identity())
+    row = translation.describe(copying, pairs, labels, judges)
+    assert row["correlation_a"] == pytest.approx(-1, abs=1e-3)
+    assert row["changed_a"] == 0 < row["error_a"]
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setattr(translation, "RESULTS", tmp_path)
+    translation.leave_pictures("dense, cycle 0", perfect, IMAGES, labels, judges[1])
+    table = runs.stored("translation_dense_cycle_0")
+    for row in table:
+        assert sum(row.values()) - row["digit"] == pytest.approx(1, abs=1e-3)
+    picture = Image.open(tmp_path / "translation_dense_cycle_0.png")
+    assert picture.size == (10 * 29 - 1, 3 * 29 - 1)
+
+
+class Negative(nn.Module):
+    def forward(self, images):
+        return -images
 
 
 def test_variants_with_labels_train_and_are_described(monkeypatch):

@@ -16,7 +16,8 @@ from ganlib.latent import draw, principal_directions, sample_noise, slerp
 from ganlib.models import Discriminator
 from ganlib.plots import png_bytes
 from ganlib.training import Record
-from ganlib.widgets import compare, flip, scrub
+from ganlib.translation import BothWays, Translator
+from ganlib.widgets import compare, flip, scrub, translate
 
 
 @pytest.fixture
@@ -306,6 +307,31 @@ def test_marker_stands_where_the_curve_is(history):
     orange = (upper[..., 0] > 180) & (upper[..., 1] < 130) & (upper[..., 2] < 60)
     ends = np.flatnonzero(orange.any(0))[[0, -1]]
     np.testing.assert_allclose([middles[0], middles[3]], ends, atol=3)
+
+
+def test_translation_goes_there_and_back_with_strength_and_noise():
+    torch.manual_seed(0)
+    G = BothWays(Translator((3, 8, 8), 2), Translator((3, 8, 8), 2))
+    a, b = torch.rand(2, 5, 3, 8, 8) * 2 - 1
+    panel = translate(G, a, b[:4], zoom=2)
+    assert panel.number.max == 3
+    panel.number.value, panel.strength.value, panel.noise.value = 2, 0.25, 0.5
+    noise = 0.5 * sample_noise(1, 192, seed=0).view(1, 3, 8, 8)
+    ways = (a, G.to_b, G.to_a), (b, G.to_a, G.to_b)
+    errors = []
+    for (images, there, back), strip, shown in zip(
+        ways, panel.strips, panel.pictures, strict=True
+    ):
+        image = images[2:3]
+        between = (0.75 * image + 0.25 * there(image) + noise).clamp(-1, 1)
+        assert_same(strip, torch.cat([image, between, back(between)]))
+        assert shown.value == png_bytes(strip, columns=3, zoom=2)
+        assert pixels(shown).shape == (16, 52, 3)
+        assert shown.layout.width == "52px"
+        errors.append((strip[2] - strip[0]).abs().mean().item())
+    assert "of the round trip: {:.3f} and {:.3f}".format(*errors) in panel.words.value
+    panel.play.value = 10
+    assert panel.strength.value == 0.5
 
 
 def test_flip_book_shows_the_frame_that_is_chosen():
