@@ -2,8 +2,7 @@
 
 All runs of one kind of translator have the same number of steps. They go two at a time,
 on one thread each, and runs that are in the CSV already are left out. The first seed
-of some variants also leaves a picture (image, translation, image again, for each digit)
-and the table of digits put in and read.
+of some variants also leaves a picture.
 
     python benchmarks/translation.py [--only NAME ...]    # an hour
 """
@@ -131,13 +130,15 @@ VARIANTS = {
     "cycle 10": Variant(10.0),
     "dense, cycle 0": Variant(0.0, **DENSE),
     "dense, cycle 10": Variant(10.0, **DENSE),
+    "dense G only, cycle 10": Variant(10.0, **(DENSE | {"D": PatchDiscriminator})),
+    "dense D only, cycle 1": Variant(D=Discriminator),
     "identity 0.5": Variant(identity_weight=0.5),
     "least squares": Variant(update=least_squares_update),
     "no pool": Variant(update=fresh_update),
     "no D_a": Variant(update=one_sided_update),
     "three times as long": Variant(steps=6000),
     **{
-        f"paper, identity {weight:g}": Variant(
+        f"on paper, identity {weight:g}": Variant(
             identity_weight=weight, change=on_paper, steps=1000
         )
         for weight in (0.0, 1.0, 3.0, 10.0, 30.0)
@@ -172,7 +173,7 @@ def records(name: str, images_a: Tensor, images_b: Tensor, steps: int, seed: int
 
 
 def run(job: tuple[str, int]) -> dict:
-    """Train a variant with one seed; return its row, and leave its pictures."""
+    """Train a variant with one seed; return its row, and maybe leave a picture."""
     name, seed = job
     v = VARIANTS[name]
     images_a, images_b, pairs, labels, judges = domains(v.change)
@@ -180,7 +181,7 @@ def run(job: tuple[str, int]) -> dict:
     row = {"variant": name, "seed": seed, "steps": v.steps}
     row |= describe(last.averaged, pairs, labels, judges)
     if name in SHOWN and seed == 0:
-        leave_pictures(name, last.averaged, pairs[0], labels, judges[1])
+        leave_picture(name, last.averaged, pairs[0], labels)
     print(*row.values(), flush=True)
     return row
 
@@ -220,26 +221,13 @@ def in_parts(network: nn.Module, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def leave_pictures(
-    name: str, G: BothWays, images: Tensor, labels: Tensor, judge: Judge
-) -> None:
-    """Store what becomes of the first image of each digit, and all digits as a table.
-
-    The picture has a row of images, one of translations, and one of images again. The
-    table says which fraction of each digit is read as which.
-    """
-    file = f"translation_{name.replace(', ', '_').replace(' ', '_')}"
-    fakes = in_parts(G.to_b, images)
-    read, _ = judge_predictions(judge, fakes)
-    rows = []
-    for digit in range(10):
-        found = read[labels == digit].bincount(minlength=10) / (labels == digit).sum()
-        shares = {other: round(share.item(), 4) for other, share in enumerate(found)}
-        rows.append({"digit": digit} | shares)
-    save(file, rows)
-    first = [(labels == digit).nonzero()[0].item() for digit in range(10)]
-    shown = torch.cat([images[first], fakes[first], G.to_a(fakes[first])])
-    (RESULTS / f"{file}.png").write_bytes(png_bytes(shown, columns=10))
+def leave_picture(name: str, G: BothWays, images: Tensor, labels: Tensor) -> None:
+    """Store the first image of each digit, their translations, and images again."""
+    first = images[[(labels == digit).nonzero()[0].item() for digit in range(10)]]
+    there = G.to_b(first)
+    shown = torch.cat([first, there, G.to_a(there)])
+    file = f"translation_{name.replace(', ', '_').replace(' ', '_')}.png"
+    (RESULTS / file).write_bytes(png_bytes(shown, columns=10))
 
 
 def main():
