@@ -16,7 +16,7 @@ ALLOWED_TAGS = {"nbval-check-output", "exercise", "exercise-check"}
 MODULES = [
     *("data", "models", "losses", "steps"),
     *("training", "latent", "metrics", "toys"),
-    *("convolutional", "conditional"),
+    *("convolutional", "conditional", "translation"),
 ]
 TAUGHT = {  # every definition that a notebook shows in full, and where
     "00_the_game": set(),  # its tools for one dimension stay there
@@ -71,6 +71,17 @@ TAUGHT = {  # every definition that a notebook shows in full, and where
         "ProjectionDiscriminator",
         "conditional_update",
         "classifier_update",
+    },
+    "11_cyclegan": {
+        "outlines",
+        "Residual",
+        "Translator",
+        "PatchDiscriminator",
+        "BothWays",
+        "cycle_loss",
+        "identity_loss",
+        "cycle_step",
+        "ImagePool",
     },
 }
 ABSOLUTE_PATH = re.compile(

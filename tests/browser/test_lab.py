@@ -6,6 +6,7 @@ What the page shows is compared with what the kernel computes without the widget
 import base64
 import io
 import time
+from functools import partial
 
 import lab
 import numpy as np
@@ -27,7 +28,8 @@ from ganlib.explorer import explore_latent
 from ganlib.latent import draw, principal_directions, sample_noise
 from ganlib.plots import film, png_bytes
 from ganlib.training import Record
-from ganlib.widgets import compare, flip, scrub
+from ganlib.translation import BothWays
+from ganlib.widgets import compare, flip, scrub, translate
 
 
 def small(seed):
@@ -58,6 +60,10 @@ time_slider""",
 conditional = ConditionalGenerator(5, (1, 8, 8), classes=3, size=2)
 asked = explore_latent(conditional)
 asked""",
+    """
+both = BothWays(nn.Tanh(), nn.Softsign())
+ways = translate(both, images[:9], images[9:19])
+ways""",
     "film(images.split(1), alt='small images')",
 ]
 
@@ -100,8 +106,8 @@ def assert_shows(widget, z, number=0, G="G", zoom=10):
     assert_pixels(widget, f"draw({G}, {z})", number, zoom)
 
 
-def assert_pixels(widget, images, number, zoom):
-    file = f"png_bytes({images}, zoom={zoom})"
+def assert_pixels(widget, images, number, zoom, columns=0):
+    file = f"png_bytes({images}, zoom={zoom}, columns={columns})"
     expected = widget.notebook.run(f"print(base64.b64encode({file}).decode())")
     shown, expected = widget.pixels(number), lab.decoded(expected)
     assert shown.shape == expected.shape
@@ -182,6 +188,18 @@ def test_buttons_ask_for_a_label_and_morph(small):
     asked.says("Asked for a 2, 25% of the way to a 1. Seed 0.")
     G = "AskedFor(conditional, torch.tensor([0, 0.25, 0.75]))"
     eventually(lambda: assert_shows(asked, "noise(0)", G=G))
+
+
+def test_translation_follows_the_keyboard(small):
+    ways = lab.Widget(small, "ways")
+    ways.press("image", "ArrowRight", 2)
+    ways.press("strength", "ArrowLeft", 10)
+    half = "(images[{0}:{1}] + both.{2}(images[{0}:{1}])) / 2"
+    for number, places in enumerate([(2, 3, "to_b", "to_a"), (11, 12, "to_a", "to_b")]):
+        first, between = "images[{}:{}]".format(*places), half.format(*places)
+        strip = f"torch.cat([{first}, {between}, both.{places[3]}({between})])"
+        eventually(partial(assert_pixels, ways, strip, number, 4, columns=3))
+    ways.says("Mean error of the round trip: 0.")
 
 
 def test_copied_z_and_saved_picture_are_those_shown(explorer):
