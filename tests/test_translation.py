@@ -131,7 +131,7 @@ class Watched(nn.Module):
 def test_update_shows_each_d_its_own_domain_and_old_fakes():
     (G, D), a, b = new_networks(), A[:4], B[:4]
     D = nn.ModuleList(map(Watched, D))
-    pools = [ImagePool(4, generator) for _ in "ab"]
+    pools = [ImagePool(4, torch.Generator().manual_seed(0)) for _ in "ab"]
     old = torch.full_like(a, 0.1), torch.full_like(a, 0.2)
     for pool, fakes in zip(pools, old, strict=True):
         pool.exchange(fakes)
@@ -141,6 +141,7 @@ def test_update_shows_each_d_its_own_domain_and_old_fakes():
         assert torch.equal(D_x.last[:4], images)
         for image in D_x.last[4:]:
             assert any(map(image.equal, new)) or image.equal(earlier[0])
+        assert any(map(earlier[0].equal, D_x.last[4:]))
     losses = [d_loss(D_x(D_x.last)[:4], D_x.network(D_x.last)[4:]) for D_x in D]
     torch.testing.assert_close(loss, sum(losses).detach())
     assert real.shape == fake.shape == (8, 2, 2)
