@@ -1,10 +1,9 @@
 """Digits and their outlines without pairs: what decides whether the digit is kept?
 
-All runs of one kind of translator have the same number of steps. They go two at a time,
-on one thread each, and runs that are in the CSV already are left out. The first seed
-of some variants also leaves a picture.
+Runs go two at a time, on one thread each; those that are in the CSV already are left
+out. The first seed of some variants also leaves a picture.
 
-    python benchmarks/translation.py [--only NAME ...]    # an hour
+    python benchmarks/translation.py [--only NAME ...]    # half an hour
 """
 
 from bench import RESULTS, options, save, show  # before torch: see there

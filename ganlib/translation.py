@@ -218,18 +218,13 @@ def train_translation(
     return run(G, D, config, move, rate)
 
 
-# Three second domains, made from images (N, 1, H, W) of light strokes on black. Each
+# Two second domains, made from images (N, 1, H, W) of light strokes on black. Each
 # value stays in [-1, 1].
 
 
 def outlines(images: Tensor) -> Tensor:
     """Return the pixels around the strokes: the 3×3 maximum minus the image."""
     return max_pool2d(images, 3, stride=1, padding=1) - images - 1
-
-
-def thickened(images: Tensor) -> Tensor:
-    """Return the strokes two pixels wider: the 3×3 maximum."""
-    return max_pool2d(images, 3, stride=1, padding=1)
 
 
 def on_paper(images: Tensor) -> Tensor:
