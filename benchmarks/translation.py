@@ -140,7 +140,7 @@ VARIANTS = {
         f"on paper, identity {weight:g}": Variant(
             identity_weight=weight, change=on_paper, steps=1000
         )
-        for weight in (0.0, 3.0, 30.0)
+        for weight in (0.0, 3.0, 30.0, 300.0)
     },
 }
 SHOWN = ("cycle 0", "cycle 10", "dense, cycle 0", "dense, cycle 10")
