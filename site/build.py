@@ -18,6 +18,7 @@ from urllib.parse import unquote
 import jinja2
 from bs4 import BeautifulSoup
 from formulas import SiteError, math_font
+from live_page import page_template
 from notebook_page import HERE, Page, finished_page, markdown_to_html, notebook_page
 
 ROOT = HERE.parent
@@ -60,9 +61,7 @@ def write_pages(folder: Path, root: Path) -> None:
     names = {path.resolve(): f"{path.stem}.html" for path in notebooks}
     pages = {names[p.resolve()]: notebook_page(p, names) for p in notebooks}
     index = index_page(root / "README.md", names)
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined
-    ).get_template("page.html.j2")
+    template = page_template("page.html.j2")
     neighbors = [None, *(Neighbor(n, p.title) for n, p in pages.items()), None]
     for i, (name, page) in enumerate(pages.items()):
         around = {"before": neighbors[i], "after": neighbors[i + 2]}
