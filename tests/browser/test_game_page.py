@@ -61,10 +61,14 @@ def restart(page, seed):
 def slide(page, values):
     """Move sliders to the stops that read as these values."""
     script = """(slider, value) => {
-        for (slider.value = 0; slider.ariaValueText !== value; slider.stepUp())
-            slider.dispatchEvent(new Event("input")); }"""
+        for (let stop = 0; stop <= slider.max; stop++) {
+            slider.value = stop;
+            slider.dispatchEvent(new Event("input"));
+            if (slider.ariaValueText === value) return true;
+        } }"""
     for label, value in values.items():
-        page.get_by_role("slider", name=label).evaluate(script, value)
+        slider = page.get_by_role("slider", name=label)
+        assert slider.evaluate(script, value), f"{label} has no stop {value}"
 
 
 def flat(network):
@@ -164,6 +168,20 @@ def test_sliders_act_during_a_run(page):
         change = np.abs(np.subtract(after[name], before[name])).max()
         assert 0 < change < 5e-5 * (end - start)
     assert page.get_by_role("button", name="Pause").is_visible()  # it ran all the time
+
+
+def test_run_repaints_rarely_for_whoever_wants_less_motion(page):
+    page.evaluate("""() => { window.paints = 0;
+        const draw = CanvasRenderingContext2D.prototype.drawImage;
+        CanvasRenderingContext2D.prototype.drawImage = function (...all) {
+            paints++; draw.apply(this, all); }; }""")
+    for motion in ("reduce", "no-preference"):
+        page.emulate_media(reduced_motion=motion)
+        click(page, "Run")
+        start = page.evaluate("paints = 0, game.rounds")
+        page.wait_for_function("start => game.rounds >= start + 30", arg=start)
+        assert (page.evaluate("paints") <= 2) == (motion == "reduce")
+        click(page, "Pause")
 
 
 def test_points_drawn_with_the_mouse_are_what_g_learns(page):
