@@ -3,8 +3,9 @@
     python site/build.py [FOLDER]     (default: build/site)
 
 A page for each notebook, from its stored outputs; nothing is executed. index.html comes
-from the README, explorer.html holds the trained generator. No page loads
-anything from elsewhere: all work from a disk, from a USB stick, and from any server.
+from the README, explorer.html holds the trained generators, game.html trains a GAN in
+the browser. No page loads anything from elsewhere: all work from a disk, from a USB
+stick, and from any server.
 """
 
 import re
@@ -18,6 +19,7 @@ from urllib.parse import unquote
 import jinja2
 from bs4 import BeautifulSoup
 from formulas import SiteError, math_font
+from live_page import page_template, write_live_page
 from notebook_page import HERE, Page, finished_page, markdown_to_html, notebook_page
 
 ROOT = HERE.parent
@@ -31,12 +33,12 @@ class Neighbor(NamedTuple):
 
 
 def build_site(
-    folder: Path, write_explorer_page: Callable[[Path], object], root: Path = ROOT
+    folder: Path, write_live_pages: Callable[[Path], object], root: Path = ROOT
 ) -> None:
     """Build the site of the repository into ``folder``, complete or not at all.
 
-    ``write_explorer_page`` gets the path of explorer.html and writes it; it comes last,
-    since it may train first.
+    ``write_live_pages`` gets the folder and writes explorer.html and game.html into it;
+    it comes last, since it may train first.
 
     Raises SiteError, with a sentence on what to fix; the old site then stays.
     """
@@ -47,7 +49,7 @@ def build_site(
         new = Path(work) / "new"
         new.mkdir()
         write_pages(new, root)
-        write_explorer_page(new / "explorer.html")
+        write_live_pages(new)
         check_links(new)
         if folder.exists():
             folder.rename(Path(work) / "old")
@@ -60,9 +62,7 @@ def write_pages(folder: Path, root: Path) -> None:
     names = {path.resolve(): f"{path.stem}.html" for path in notebooks}
     pages = {names[p.resolve()]: notebook_page(p, names) for p in notebooks}
     index = index_page(root / "README.md", names)
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined
-    ).get_template("page.html.j2")
+    template = page_template("page.html.j2")
     neighbors = [None, *(Neighbor(n, p.title) for n, p in pages.items()), None]
     for i, (name, page) in enumerate(pages.items()):
         around = {"before": neighbors[i], "after": neighbors[i + 2]}
@@ -117,8 +117,8 @@ def check_links(folder: Path) -> None:
                 raise SiteError(f"{name}: the link to {link['href']} leads nowhere.")
 
 
-def write_trained_explorer(path: Path) -> None:
-    """Write the explorer of the generators that notebooks 04 and 10 train."""
+def write_course_pages(folder: Path) -> None:
+    """Write the game, and the explorer of what notebooks 04 and 10 train."""
     # Imported here, so that a mistake in a notebook is reported before torch is loaded.
     from explorer_page import write_explorer
 
@@ -126,7 +126,14 @@ def write_trained_explorer(path: Path) -> None:
 
     data = load_images("mnist", fallback="digits")
     known = {"mnist": "MNIST", "digits": "the digits that come with scikit-learn"}
-    write_explorer(trained_generators(data), path, data_name=known[data.name])
+    networks = trained_generators(data)
+    write_explorer(networks, folder / "explorer.html", data_name=known[data.name])
+    write_game(folder)
+
+
+def write_game(folder: Path) -> None:
+    """Write game.html, which holds no weights: they begin at random in the browser."""
+    write_live_page(folder / "game.html", "game.html.j2")
 
 
 def trained_generators(data) -> tuple:
@@ -142,7 +149,7 @@ def trained_generators(data) -> tuple:
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build" / "site"
     try:
-        build_site(folder, write_trained_explorer)
+        build_site(folder, write_course_pages)
     except SiteError as error:
         sys.exit(f"The site was not built. {error}")
     print(f"To read the course, open {folder / 'index.html'}")

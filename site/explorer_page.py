@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from live_page import write_live_page
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 from torch.nn.utils.fusion import fuse_linear_bn_eval
@@ -19,8 +20,6 @@ from torch.nn.utils.fusion import fuse_linear_bn_eval
 from ganlib.conditional import AskedFor
 from ganlib.latent import draw, principal_directions, sample_noise
 
-TEMPLATE = Path(__file__).with_name("explorer.html")
-EMPTY = '<script type="application/json" id="model">null</script>'
 DIRECTIONS = 8
 
 
@@ -38,10 +37,7 @@ def write_explorer(
     """
     facts = {"data_name": data_name, "models": [facts_of(G) for G in generators]}
     model = json.dumps(facts, allow_nan=False).replace("<", "\\u003c")
-    page = TEMPLATE.read_text("utf-8").replace(EMPTY, EMPTY.replace("null", model))
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(page, encoding="utf-8", newline="\n")
-    return Path(path)
+    return write_live_page(path, "explorer.html.j2", model=model)
 
 
 def facts_of(G: nn.Module) -> dict:

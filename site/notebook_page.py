@@ -18,7 +18,8 @@ from nbformat import NotebookNode
 from PIL import Image
 
 HERE = Path(__file__).parent
-OWN_PAGES = {"index.html", "explorer.html"}  # of the site, not of the repository
+# Pages of the site, not of the repository.
+OWN_PAGES = {"index.html", "explorer.html", "game.html"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/gif", "image/png", "image/jpeg")
 SHOWN = {WIDGET, *PICTURES, "text/plain"}

@@ -41,9 +41,14 @@ def whole_site(tmp_path_factory) -> Path:
     """Build the site, once for all tests in here and in tests/browser."""
     folder = tmp_path_factory.getbasetemp() / "site"
     if not folder.exists():
-        networks = Generator(), ConditionalGenerator()
-        build.build_site(folder, lambda p: write_explorer(networks, p, data_name=""))
+        build.build_site(folder, write_live_pages)
     return folder
+
+
+def write_live_pages(folder: Path) -> None:
+    networks = Generator(), ConditionalGenerator()
+    write_explorer(networks, folder / "explorer.html", data_name="")
+    build.write_game(folder)
 
 
 def soup_of(path: Path) -> BeautifulSoup:
@@ -61,7 +66,7 @@ def characters_of(css):
 
 
 def test_every_page_is_complete_by_itself(soups):
-    assert set(soups) == {"index.html", "explorer.html", *NAMES}
+    assert set(soups) == {"index.html", "explorer.html", "game.html", *NAMES}
     for name, follower in itertools.zip_longest(["index.html", *NAMES], NAMES):
         page = soups[name]
         following = page.find("a", rel="next")
@@ -150,8 +155,13 @@ def built(tmp_path, *cells, table=TABLE):
         cells = [new_markdown_cell(c) if isinstance(c, str) else c for c in cells]
         notebook = new_notebook(cells=cells)
         nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
-    build.build_site(tmp_path / "site", Path.touch, root)
+    build.build_site(tmp_path / "site", touch_live_pages, root)
     return soup_of(tmp_path / "site" / "01.html")
+
+
+def touch_live_pages(folder):
+    for name in ("explorer.html", "game.html"):
+        (folder / name).touch()
 
 
 def test_links_lead_to_pages_and_else_become_text(tmp_path):
@@ -267,7 +277,7 @@ def test_explorer_gets_the_generators_of_the_course(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "ganlib.checkpoint.load_or_train", lambda *data: (trained[len(data)], None)
     )
-    build.write_trained_explorer(tmp_path / "explorer.html")
+    build.write_course_pages(tmp_path)
     text = (tmp_path / "explorer.html").read_text("utf-8")
     facts = json.loads(re.search(r'id="model">(.*?)</script>', text)[1])
     assert facts["data_name"] == "the digits that come with scikit-learn"

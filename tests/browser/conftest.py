@@ -1,6 +1,7 @@
 """A real browser for the tests in this folder: the machine's own Chromium."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -114,3 +115,37 @@ def contrast(*colors):
     ]
     dark, light = sorted(0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in linear)
     return (light + 0.05) / (dark + 0.05)
+
+
+FOCUSED = """() => { const e = document.activeElement, box = e.getBoundingClientRect();
+    const top = document.elementFromPoint(box.x + box.width / 2, box.y + 2);
+    const seen = e.contains(top) && getComputedStyle(e).outlineWidth === "3px";
+    const large = e.matches("p a") || Math.min(box.width, box.height) >= 44;
+    const cut = e.scrollWidth > e.clientWidth + 1;
+    return [e.id || e.textContent, seen, large, !cut, e.type]; }"""
+
+
+def tab_through(page, place):
+    """Go to every control with the keyboard: named, seen, large enough, not cut off.
+
+    A link within a text may be small.
+
+    Yields the id or text of each, and its type. ``place`` selects what holds them all,
+    apart from links.
+    """
+    kinds = ("button:enabled", "input", "summary")
+    controls = page.locator(", ".join(f"{place} {kind}" for kind in kinds) + ", a")
+    wanted = controls.evaluate_all(
+        "all => all.filter(e => e.offsetParent).map(e => e.id || e.textContent)"
+    )
+    reached = []
+    for _ in wanted:
+        page.keyboard.press("Tab")
+        name, *facts, kind = page.evaluate(FOCUSED)
+        reached.append(name)
+        assert facts == [True, True, True], name
+        yield name, kind
+    assert sorted(reached) == sorted(wanted)
+    for role in ("button", "slider", "spinbutton", "link"):
+        named = page.get_by_role(role, name=re.compile(r"\w")).count()
+        assert page.get_by_role(role).count() == named > 0

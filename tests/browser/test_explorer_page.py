@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import unreadable
+from conftest import tab_through, unreadable
 from PIL import Image
 from torch import nn
 
@@ -341,34 +341,15 @@ def test_every_control_can_be_reached_seen_and_touched(open_file, file, size, pl
     picture, seed = (page.locator(f"#{n}").bounding_box() for n in ("picture", "seed"))
     assert picture["width"] % 28 == 0  # all pixels are as wide
     assert (seed["x"] > picture["x"] + picture["width"]) == (not phone)  # two columns
-    look = """() => { const e = document.activeElement, box = e.getBoundingClientRect();
-        const top = document.elementFromPoint(box.x + box.width / 2, box.y + 2);
-        const seen = e.contains(top) && getComputedStyle(e).outlineWidth === "3px";
-        const large = Math.min(box.width, box.height) >= 44;
-        const cut = e.scrollWidth > e.clientWidth + 1;
-        return [e.id || e.textContent, seen, large, !cut, e.type]; }"""
-    controls = page.locator("#explorer button:enabled, #explorer input, a")
-    wanted = controls.evaluate_all(
-        "all => all.filter(e => e.offsetParent).map(e => e.id || e.textContent)"
-    )
-    reached = []
-    for _ in wanted:
-        page.keyboard.press("Tab")
-        name, *facts, kind = page.evaluate(look)
-        reached.append(name)
-        assert facts == [True, True, True], name
+    for name, kind in tab_through(page, "#explorer"):
         if kind == "range" and name != "morph":
             before = z_of(page)
             page.keyboard.press("ArrowRight")
             assert not torch.equal(z_of(page), before)
             page.keyboard.press("ArrowLeft")
             assert_close(z_of(page), before, atol=1e-6)
-    assert sorted(reached) == sorted(wanted)
     picture = page.locator("#picture").bounding_box()  # at the last control, it is
     assert -picture["height"] / 10 < picture["y"] < size[1] / 2  # still there
-    for role in ("button", "slider", "spinbutton", "link"):
-        named = page.get_by_role(role, name=re.compile(r"\w")).count()
-        assert page.get_by_role(role).count() == named > 0
 
 
 def test_status_says_only_the_last_of_many_changes(page):

@@ -54,7 +54,7 @@ def test_roots_and_fractions_have_their_shape(open_file, site):
     assert fraction["right"] - root["right"] < 3
 
 
-@pytest.mark.parametrize("name", ["index.html", "explorer.html"])
+@pytest.mark.parametrize("name", ["index.html", "explorer.html", "game.html"])
 def test_page_may_connect_to_nothing(chromium, site, name):
     """Its own policy stops a request that slips in."""
     with chromium.new_context() as context:
