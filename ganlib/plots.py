@@ -12,14 +12,16 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlib.toys import Modes
 from ganlib.training import Record
 
 REAL, FAKE = "#0072B2", "#D55E00"  # blue and orange, distinct to color-blind eyes, too
+FIELD = LinearSegmentedColormap.from_list("field", ["#EFC1A6", "white", "#A6CDE3"])
 
 
 def tile_images(images: Tensor, columns: int = 0) -> Tensor:
@@ -90,6 +92,41 @@ def show_points(
     ax.set(xticks=[], yticks=[])
     if title:
         ax.set_title(title, fontsize=10)
+    return ax
+
+
+def show_field(D: nn.Module, reach: float, ax: Axes | None = None) -> Axes:
+    """Show D's probability of "real" in the plane: blue is 1, white ½, orange 0.
+
+    D: points (N, 2) → logits (N,). ``reach`` is half the width of the plot.
+    """
+    ax = ax or plt.subplots(figsize=(3.2, 3.2), layout="constrained")[1]
+    place = {"origin": "lower", "extent": 2 * (-reach, reach), "vmin": 0, "vmax": 1}
+    ax.imshow(probability_field(D, reach).numpy(), cmap=FIELD, **place)
+    ax.set(xticks=[], yticks=[])
+    return ax
+
+
+@torch.no_grad()
+def probability_field(D: nn.Module, reach: float, size: int = 80) -> Tensor:
+    """Return D's probability of "real" (size, size) on a grid, from the bottom up."""
+    ticks = torch.linspace(-reach, reach, size)
+    x, y = torch.meshgrid(ticks, ticks, indexing="xy")
+    return D(torch.stack([x.flatten(), y.flatten()], 1)).sigmoid().view(size, size)
+
+
+@torch.no_grad()
+def show_sheet(G: nn.Module, ax: Axes, reach: float = 2.0, lines: int = 17) -> Axes:
+    """Draw a square grid of noise z, from -reach to reach, where G takes it.
+
+    G: z (N, 2) → points (N, 2).
+    """
+    ticks = torch.linspace(-reach, reach, lines)
+    fine = torch.linspace(-reach, reach, 200)
+    for a, b in ((ticks, fine), (fine, ticks)):
+        sheet = G(torch.cartesian_prod(a, b)).view(len(a), len(b), 2)
+        for line in sheet if len(a) == lines else sheet.transpose(0, 1):
+            ax.plot(*line.T, color=FAKE, linewidth=0.6)
     return ax
 
 

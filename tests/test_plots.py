@@ -167,3 +167,26 @@ def test_notebook_gets_the_film_and_a_still_for_viewers_without_html():
         "image/png": still,
         "text/plain": f"Film(alt={alt!r}, width=342)",
     }
+
+
+# --- the plane
+
+
+def test_field_and_sheet_are_where_the_networks_put_them(ax):
+    def D(points):
+        return 10 * points[:, 1]  # up is real
+
+    plots.show_field(D, 2.0, ax)
+    (image,) = ax.images
+    bottom, top = image.get_array()[[0, -1]].mean(1)  # row 0 is drawn at the bottom
+    assert (image.origin, image.get_extent()) == ("lower", [-2, 2, -2, 2])
+    assert bottom < 1e-3
+    assert top > 1 - 1e-3
+
+    def G(z):
+        return z * torch.tensor([1.0, 3.0])
+
+    plots.show_sheet(G, ax, reach=1.0, lines=3)
+    ends = {tuple(np.stack(line.get_data())[:, [0, -1]].flatten()) for line in ax.lines}
+    upright = {(x, x, -3, 3) for x in (-1, 0, 1)}
+    assert ends == upright | {(-1, 1, y, y) for y in (-3, 0, 3)}
