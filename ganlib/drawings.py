@@ -14,7 +14,7 @@ from ganlib.plots import FAKE, REAL
 
 PLACES = {"noise z": (0, 1), "G": (1, 1), "fake": (2, 1)}
 PLACES |= {"real": (2, 0), "D": (3, 0.5), "loss": (4, 0.5)}
-WAYS = ["noise z → G", "G → fake", "fake → D", "real → D", "D → loss"]
+WAYS = ["noise z → G", "G → fake", "fake → D", "D → loss"]
 BACK = {"linestyle": (0, (3, 2)), "connectionstyle": "arc3,rad=0.4"}
 
 
@@ -36,12 +36,18 @@ def draw_game(ax: Axes, moving: str = "", *, labels: bool = False) -> Axes:
     """Draw the game, and the step of one player.
 
     ``moving`` is the player, "D" or "G", that gets its color and a gradient, along the
-    dashed arrows; in D's step, ``detach`` keeps the gradient from the fakes. With
-    ``labels``, both players also get a label, as in notebook 10. Used in notebook 00.
+    dashed arrows; in D's step, ``detach`` keeps the gradient from the fakes, and G's
+    needs no real images. With ``labels``, both players also get a label, as in notebook
+    10. Used in notebook 00.
     """
-    extra = {"label": (2, 1.9)} if labels else {}
-    boxes = {name: draw_box(ax, at, name) for name, at in (PLACES | extra).items()}
-    for way in [*WAYS, *(f"{name} → {player}" for name in extra for player in "GD")]:
+    places, ways = dict(PLACES), [*WAYS, "real → D"]
+    if moving == "G":
+        del places["real"], ways[-1]
+    if labels:
+        places["label"] = (2, 1.9)
+        ways += ["label → G", "label → D"]
+    boxes = {name: draw_box(ax, place, name) for name, place in places.items()}
+    for way in ways:
         draw_arrow(*(boxes[name] for name in way.split(" → ")))
     for player in "GD":
         boxes[player].get_bbox_patch().set_facecolor("lightgray")
@@ -54,9 +60,9 @@ def draw_game(ax: Axes, moving: str = "", *, labels: bool = False) -> Axes:
             draw_arrow(boxes[start], boxes[end], color, **BACK)
     if moving == "D":
         bar = {"arrowstyle": "|-|, widthB=0", "color": color, "relpos": (0.5, 0)}
-        bar |= BACK | {"connectionstyle": "arc3,rad=-0.3", "shrinkA": 4}
+        bar |= BACK | {"connectionstyle": "arc3,rad=-0.3", "shrinkA": 6}
         bar["patchB"] = boxes["D"].get_bbox_patch()
-        ax.annotate("detach", PLACES["D"], (2.3, 1.25), color=color, arrowprops=bar)
+        ax.annotate("detach", PLACES["D"], (2.3, 1.3), color=color, arrowprops=bar)
     ax.set(xlim=(-0.5, 4.4), ylim=(-0.3, 2.2 if labels else 1.5))
     ax.set_axis_off()
     return ax

@@ -75,7 +75,7 @@ def show_curves(records: Sequence[Record], ax: Axes | None = None) -> Axes:
         ax.axhline(math.log(2), color="gray", linestyle="--", linewidth=1)
         right = ax.get_yaxis_transform()  # x as a fraction of the width, y in data
         ax.text(0.99, math.log(2), "log 2", transform=right, ha="right", va="bottom")
-        ax.set(ylabel="loss (nats)", ylim=(0, None))
+        ax.set(ylabel="loss (nats)")
     ax.legend(frameon=False)
     return ax
 

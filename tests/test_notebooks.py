@@ -195,6 +195,38 @@ def test_skeleton(notebook):
     assert "## Sources" in last.source
 
 
+def test_each_notebook_says_where_it_stands(path, notebook):
+    def word(other):
+        number = other.stem[:2]
+        return f"**{number}**" if other == path else f"[{number}]({other.name})"
+
+    parts = NOTEBOOKS[:6], NOTEBOOKS[6:9], NOTEBOOKS[9:]
+    line = " · ".join(" ".join(map(word, part)) for part in parts)
+    assert f"\n\n{line} · [glossary](glossary.md)\n\n" in notebook.cells[0].source
+
+
+def sections(path):
+    """The text of each section, without its markup, by the anchor of its heading."""
+    found, anchor = {}, ""
+    cells = nbformat.read(path, 4).cells
+    texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    for line in "\n".join(texts).replace("*", "").replace("`", "").splitlines():
+        if heading := re.match(r"#+ (.+)", line):
+            anchor = re.sub(r"\s+", "-", heading[1])
+        found[anchor] = found.get(anchor, "") + line + "\n"
+    return found
+
+
+def test_glossary_leads_to_places_that_use_the_term():
+    glossary = (NOTEBOOKS[0].parent / "glossary.md").read_text(encoding="utf-8")
+    links = re.findall(r"^\| \[(.+?)\]\((.+?)#(.+?)\) \| [A-Z].+\. \|$", glossary, re.M)
+    assert len(links) == len(glossary.splitlines()) - 6  # all rows have the same form
+    assert links == sorted(links, key=lambda link: link[0].lower())
+    for term, name, anchor in links:
+        section = sections(NOTEBOOKS[0].parent / name)[anchor]
+        assert term.split()[0].lower() in section.lower(), term
+
+
 def test_ganlib_comes_before_torch(code):
     first = code[0].source  # so that its thread setting counts, and its checks of torch
     assert "from ganlib" in first

@@ -100,7 +100,8 @@ def test_curves_show_both_losses_and_log_2(ax):
     assert list(ax.lines[2].get_ydata()) == [math.log(2)] * 2
     legend = [text.get_text() for text in (*ax.get_legend().texts, *ax.texts)]
     assert legend == ["loss of D", "loss of G", "log 2"]
-    assert (ax.get_ylim()[0], ax.get_ylabel()) == (0, "loss (nats)")
+    assert ax.get_ylabel() == "loss (nats)"
+    assert ax.get_ylim()[0] > 0.4  # no empty half below
     assert ax.get_xlabel() == "real images seen (thousands)"
 
 
