@@ -57,10 +57,14 @@ def build_site(
 
 
 def write_pages(folder: Path, root: Path) -> None:
-    """Write index.html and a page for each notebook."""
+    """Write index.html and a page for each notebook and for the glossary."""
     notebooks = sorted((root / "notebooks").glob("[0-9]*.ipynb"))
-    names = {path.resolve(): f"{path.stem}.html" for path in notebooks}
+    texts = sorted((root / "notebooks").glob("*.md"))
+    names = {path.resolve(): f"{path.stem}.html" for path in (*notebooks, *texts)}
     pages = {names[p.resolve()]: notebook_page(p, names) for p in notebooks}
+    for path in texts:
+        html = markdown_to_html(path.read_text("utf-8"))
+        pages[names[path.resolve()]] = finished_page(html, path, names)
     index = index_page(root / "README.md", names)
     template = page_template("page.html.j2")
     neighbors = [None, *(Neighbor(n, p.title) for n, p in pages.items()), None]
