@@ -14,7 +14,7 @@ from ganlib.steps import d_step, g_step
 from ganlib.toys import PointDiscriminator, PointGenerator
 from ganlib.widgets import AUTO, LABEL, WRAP, Panel, new_slider, picture
 
-SIZE, BATCH, SHOWN = 400, 256, 200  # pixels, points in a batch, points on the screen
+SIZE, BATCH, SHOWN = 320, 256, 200  # pixels, points in a batch, points on the screen
 NEAR = 0.1  # a real point is reached by a fake as near as this; the ring's radius is 1
 MOVES = {"D": "D", "G": "G", "one round": "DG", "100 rounds": 100 * "DG"}
 

@@ -2,9 +2,10 @@
 
     python tests/solved_notebooks.py FOLDER
 
-Each solution is taken from the folded <details> block under its exercise, and the
-check below it is marked as a checked cell that must print "right". nbval then runs the
-copies like any other notebook. It counts code cells from 0; a first cell that does
+Each solution is taken from the folded <details> block under its exercise, or for a
+larger task, which has none, from the folder ``solutions``; the check below it is marked
+as a checked cell that must print "right". nbval then runs the copies like any other
+notebook. It counts code cells from 0; a first cell that does
 nothing makes its "Cell 12" the one that Jupyter shows as [12] in the notebook itself.
 """
 
@@ -18,7 +19,10 @@ import nbformat
 from nbformat import NotebookNode
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
-SOLUTION = re.compile(r"<details>.*?```python\n(.*?)\n```.*?</details>", re.DOTALL)
+SOLUTION = re.compile(
+    r"<details><summary>Solution.*?```python\n(.*?)\n```.*?</details>", re.DOTALL
+)
+SOLUTIONS = Path(__file__).with_name("solutions")
 
 
 class Exercise(NamedTuple):
@@ -39,11 +43,17 @@ def exercises(notebook: NotebookNode) -> Iterator[Exercise]:
     for i, cell in enumerate(cells):
         if "exercise" not in tags(cell):
             continue
-        check, folded = cells[i + 1], cells[i + 2]
-        solution = SOLUTION.search(folded.source)
+        before, check, after = cells[i - 1], cells[i + 1], cells[i + 2]
+        if "### A larger task" in before.source:
+            name = re.search(r"def (\w+)", cell.source)[1]
+            file = SOLUTIONS / f"{name}.py"
+            solution = file.read_text("utf-8").rstrip() if file.is_file() else None
+        else:
+            found = SOLUTION.search(after.source)
+            solution = found[1] if found else None
         if "exercise-check" not in tags(check) or solution is None:
             raise ValueError(f"cell {i}: an exercise without its check or its solution")
-        yield Exercise(cell, check, solution[1])
+        yield Exercise(cell, check, solution)
 
 
 def solve(notebook: NotebookNode) -> NotebookNode:

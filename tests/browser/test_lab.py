@@ -25,8 +25,10 @@ import torch
 from torch import nn
 from ganlib.conditional import AskedFor, ConditionalGenerator
 from ganlib.explorer import explore_latent
+from ganlib.game import play_game
 from ganlib.latent import draw, principal_directions, sample_noise
 from ganlib.plots import film, png_bytes
+from ganlib.toys import RING, sample_points
 from ganlib.training import Record
 from ganlib.translation import BothWays
 from ganlib.widgets import compare, flip, scrub, translate
@@ -64,6 +66,7 @@ asked""",
 both = BothWays(nn.Tanh(), nn.Softsign())
 ways = translate(both, images[:9], images[9:19])
 ways""",
+    "game = play_game({'ring': sample_points(RING, 500, seed=0)})\ngame",
     "film(images.split(1), alt='small images')",
 ]
 
@@ -200,6 +203,25 @@ def test_translation_follows_the_keyboard(small):
         strip = f"torch.cat([{first}, {between}, both.{places[3]}({between})])"
         eventually(partial(assert_pixels, ways, strip, number, 4, columns=3))
     ways.says("Mean error of the round trip: 0.")
+
+
+def test_game_is_stepped_by_buttons_and_plays(small):
+    game = lab.Widget(small, "game")
+    game.click("D")
+    game.says("1 steps of D, 0 of G")
+    game.press("learning rate of G", "ArrowRight", 4)
+    game.click("one round")
+    game.says("2 steps of D, 1 of G")
+    assert small.run("print(f'{game.lr_g.value:.3f}')") == "0.010\n"
+    in_kernel = "print(base64.b64encode(game.picture.value).decode())"
+    assert (game.pixels() == lab.decoded(small.run(in_kernel))).all()
+    cut = "buttons => buttons.filter(b => b.scrollWidth > b.clientWidth).length"
+    assert game.cell.get_by_role("button").evaluate_all(cut) == 0
+    game.play()
+    game.says("[1-9][0-9]+ steps of D")
+    game.play("pause")
+    game.click("start again")
+    game.says("0 steps of D, 0 of G")
 
 
 def test_copied_z_and_saved_picture_are_those_shown(explorer):
