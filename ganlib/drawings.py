@@ -60,9 +60,9 @@ def draw_game(ax: Axes, moving: str = "", *, labels: bool = False) -> Axes:
             draw_arrow(boxes[start], boxes[end], color, **BACK)
     if moving == "D":
         bar = {"arrowstyle": "|-|, widthB=0", "color": color, "relpos": (0.5, 0)}
-        bar |= BACK | {"connectionstyle": "arc3,rad=-0.3", "shrinkA": 6}
+        bar |= BACK | {"connectionstyle": "arc3,rad=-0.2", "shrinkA": 9}
         bar["patchB"] = boxes["D"].get_bbox_patch()
-        ax.annotate("detach", PLACES["D"], (2.3, 1.3), color=color, arrowprops=bar)
+        ax.annotate("detach", PLACES["D"], (2.4, 1.25), color=color, arrowprops=bar)
     ax.set(xlim=(-0.5, 4.4), ylim=(-0.3, 2.2 if labels else 1.5))
     ax.set_axis_off()
     return ax
@@ -106,10 +106,13 @@ def layers_of(net: nn.Module, x: Tensor) -> list[list]:
 
     def note(layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
         count = sum(w.numel() for w in layer.parameters())
+        shape = tuple(output.shape[1:])
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             found[-1][2] += count
         elif count:
-            found.append([type(layer).__name__, tuple(output.shape[1:]), count])
+            found.append([type(layer).__name__, shape, count])
+        elif len(shape) == 3 and shape != found[-1][1]:  # Unflatten, PixelShuffle
+            found.append(["", shape, 0])
 
     leaves = [layer for layer in net.modules() if not list(layer.children())]
     hooks = [layer.register_forward_hook(note) for layer in leaves]

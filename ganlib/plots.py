@@ -126,7 +126,7 @@ def show_sheet(G: nn.Module, ax: Axes, reach: float = 2.0, lines: int = 17) -> A
     for a, b in ((ticks, fine), (fine, ticks)):
         sheet = G(torch.cartesian_prod(a, b)).view(len(a), len(b), 2)
         for line in sheet if len(a) == lines else sheet.transpose(0, 1):
-            ax.plot(*line.T, color=FAKE, linewidth=0.6)
+            ax.plot(*line.T, color="black", linewidth=0.5)
     return ax
 
 

@@ -65,4 +65,4 @@ def test_layers_are_those_of_the_network():
 def test_heights_are_to_scale(ax):
     draw_network(ConvGenerator(), torch.randn(2, 100), ax)
     heights = [bar.get_height() for bar in ax.patches if hasattr(bar, "get_height")]
-    assert heights == [10, 16, pytest.approx(512**0.5), 56, 14, 28]
+    assert heights == [10, 16, pytest.approx(512**0.5), 56, 7, 14, 28]
