@@ -128,6 +128,7 @@ VARIANTS = {
     "cycle 1": Variant(),
     "cycle 10": Variant(10.0),
     "dense, cycle 0": Variant(0.0, **DENSE),
+    "dense, cycle 1": Variant(1.0, **DENSE),
     "dense, cycle 10": Variant(10.0, **DENSE),
     "dense G only, cycle 10": Variant(10.0, **(DENSE | {"D": PatchDiscriminator})),
     "dense D only, cycle 1": Variant(D=Discriminator),
