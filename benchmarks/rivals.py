@@ -2,7 +2,7 @@
 
 All have about as many weights, and train for the seconds below. These are seconds on
 two cores that nothing else uses: the script first times the steps of the models in
-turn, and what it takes to draw 10,000 samples. The runs themselves go two at a time, on
+turn, and how long one of the cores takes to draw 10,000 samples. The runs themselves go two at a time, on
 one thread each; those that are in the CSV already are left out. The first seed of each
 model also leaves a picture: its first twenty samples.
 
@@ -14,9 +14,8 @@ from bench import RESULTS, options, save, show  # before torch: see there
 # isort: split
 import copy
 import math
-import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -184,23 +183,16 @@ def records(name: str, images: Tensor, steps: int, seed: int = 0) -> Iterator:
     return model.train(*model.new(seed), images, config)
 
 
-def draw_seconds(
-    names: Iterable[str], images: Tensor, rounds: int = 3
-) -> dict[str, dict[int, float]]:
-    """Return the median seconds to draw SAMPLES images by model and passes, in turn."""
-    found = {name: {} for name in names}
-    for _ in range(rounds):
-        for name, times in found.items():
-            *_, last = records(name, images, 1)
-            for passes, sampler in MODELS[name].samplers.items():
-                started = time.perf_counter()
-                sample_images(sampler(last.averaged), runs.SAMPLES, seed=0)
-                taken = time.perf_counter() - started
-                times.setdefault(passes, []).append(taken)
-    return {
-        name: {passes: statistics.median(taken) for passes, taken in times.items()}
-        for name, times in found.items()
-    }
+def draw_seconds(name: str, images: Tensor) -> dict[int, float]:
+    """Return the seconds to draw SAMPLES images on one thread, by passes."""
+    runs.one_thread()
+    *_, last = records(name, images, 1)
+    seconds = {}
+    for passes, sampler in MODELS[name].samplers.items():
+        started = time.process_time()  # what others use does not count
+        sample_images(sampler(last.averaged), runs.SAMPLES, seed=0)
+        seconds[passes] = time.process_time() - started
+    return seconds
 
 
 def run(job: tuple[str, int, float, dict[int, float]]) -> list[dict]:
@@ -231,7 +223,7 @@ def main():
     jobs = [job for job in jobs if job not in done]
     images = torch.rand(1000, 1, 28, 28) * 2 - 1
     ms = runs.step_ms({name: partial(records, name, images) for name in dict(jobs)})
-    draw = draw_seconds(dict(jobs), images)
+    draw = {name: draw_seconds(name, images) for name in dict(jobs)}
     jobs = [(name, seed, ms[name], draw[name]) for name, seed in jobs]
     for found in runs.two_at_a_time(run, jobs):
         rows += found

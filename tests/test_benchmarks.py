@@ -288,8 +288,8 @@ def test_rivals_of_the_gan_train_and_draw(monkeypatch, tmp_path):
     monkeypatch.setattr(runs, "SAMPLES", 9)
     monkeypatch.setattr(runs, "describe", lambda G: {"mean": means["mean"](G).mean()})
     monkeypatch.setattr(rivals, "RESULTS", tmp_path)
-    times = rivals.draw_seconds(rivals.MODELS, IMAGES, rounds=1)
-    found = [rivals.run((name, 0, 60_000.0, times[name])) for name in rivals.MODELS]
+    times = {name: rivals.draw_seconds(name, IMAGES) for name in rivals.MODELS}
+    found = [rivals.run((name, 0, 60_000.0, times[name])) for name in times]
     rows = [row for rows in found for row in rows]
     assert {row["steps"] for row in rows} == {2}
     assert len({row["mean"].item() for row in rows}) == len(rows)
