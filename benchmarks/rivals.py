@@ -2,9 +2,9 @@
 
 All have about as many weights, and train for the seconds below. These are seconds on
 two cores that nothing else uses: the script first times the steps of the models in
-turn, and how long one of the cores takes to draw 10,000 samples. The runs themselves go two at a time, on
-one thread each; those that are in the CSV already are left out. The first seed of each
-model also leaves a picture: its first twenty samples.
+turn, and how long one of the cores takes to draw 10,000 samples. The runs themselves go
+two at a time, on one thread each; those that are in the CSV already are left out. The
+first seed of each model also leaves a picture of twenty samples.
 
     python benchmarks/rivals.py    # half an hour
 """
