@@ -18,10 +18,10 @@ import runs
 import torch
 from torch import Tensor
 
+from ganlib.checkpoint import load_or_train
 from ganlib.data import load_images
 from ganlib.latent import stream
-from ganlib.models import new_networks
-from ganlib.training import TrainConfig, train
+from ganlib.training import TrainConfig
 
 DIGIT = 8
 SHARES = {"as it is": None, "1 percent": 0.01}  # of the digit in the data
@@ -50,13 +50,12 @@ def read(features: Tensor) -> dict[str, Tensor]:
 
 
 def run(job: tuple[str, int]) -> dict:
-    """Train G with one seed; return its row."""
+    """Train G with one seed, unless it is in the cache; return its row."""
     name, seed = job
     chosen = cut(labels, SHARES[name], seed)
     share = (labels[chosen] == DIGIT).float().mean()
-    config = replace(CONFIG, seed=seed)
-    *_, last = train(*new_networks(seed), runs.images[chosen], config)
-    fakes, real = read(runs.features_of(last.averaged)), read(runs.features)
+    G, _ = load_or_train(replace(CONFIG, seed=seed), runs.images[chosen])
+    fakes, real = read(runs.features_of(G)), read(runs.features)
     row = {"data": name, "seed": seed, "share_in_data": share}
     of_digit = test_labels == DIGIT
     for key in fakes:

@@ -2,8 +2,9 @@
 
 A student is a network like the judge, trained from scratch on samples of notebook 04's
 G, on as many real images, or on more samples; its accuracy is that on the 10,000 test
-images, which are real. Runs go two at a time, on one thread each; those that are in the
-CSV already are left out.
+images, which are real. G comes from the cache if ``minority.py`` has left it there.
+Runs go two at a time, on one thread each; those that are in the CSV already are left
+out.
 
     python benchmarks/students.py    # five minutes
 """
@@ -16,11 +17,11 @@ from dataclasses import replace
 import runs
 import torch
 
+from ganlib.checkpoint import load_or_train
 from ganlib.data import load_images
 from ganlib.judge import judge_predictions, train_judge
 from ganlib.latent import sample_images, stream
-from ganlib.models import new_networks
-from ganlib.training import TrainConfig, train
+from ganlib.training import TrainConfig
 
 COUNT, MORE = 10_000, 60_000  # images of a lesson
 SEEDS = 3
@@ -28,9 +29,9 @@ CONFIG = TrainConfig()
 
 
 def lessons(seed: int) -> dict[str, tuple]:
-    """Return images with labels by name: real ones, and samples of a new G."""
-    *_, last = train(*new_networks(seed), runs.images, replace(CONFIG, seed=seed))
-    fake = sample_images(last.averaged, MORE, seed=1234)
+    """Return images with labels by name: real ones, and samples of G."""
+    G, _ = load_or_train(replace(CONFIG, seed=seed), runs.images)
+    fake = sample_images(G, MORE, seed=1234)
     shuffled = torch.randperm(len(runs.images), generator=stream("students", seed))
     real = runs.images[shuffled[:COUNT]]
     as_read, fake_as_read = (judge_predictions(runs.judge, x)[0] for x in (real, fake))
