@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.utils.flop_counter import FlopCounterMode
 
 import ganlib.evaluation
@@ -82,6 +83,7 @@ def test_readme_quotes_the_results_and_make_bench_runs_the_scripts():
     searches = {
         *("recipe_search", "plateau"),
         *("convolutions", "conditional", "translation"),
+        *("rivals", "minority", "students"),
     }
     assert set(NAMES) - found == {"bench", "runs", "textbook", *searches}
 
@@ -278,6 +280,108 @@ def test_variants_with_labels_train_and_are_described(monkeypatch):
     one_each = IMAGES[:10].repeat(60, 1, 1, 1)
     assert conditional.describe(one_each)["due_to_label"] == pytest.approx(1, abs=0.01)
     assert same["due_to_label"] < 0.1
+
+
+def test_rivals_of_the_gan_train_and_draw(monkeypatch, tmp_path):
+    rivals, means = scripts.rivals, {"mean": lambda G: sample_images(G, 9, seed=0)}
+    monkeypatch.setattr(runs, "images", IMAGES, raising=False)
+    monkeypatch.setattr(runs, "SAMPLES", 9)
+    monkeypatch.setattr(runs, "describe", lambda G: {"mean": means["mean"](G).mean()})
+    monkeypatch.setattr(rivals, "RESULTS", tmp_path)
+    times = {name: rivals.draw_seconds(name, IMAGES) for name in rivals.MODELS}
+    found = [rivals.run((name, 0, 60_000.0, times[name])) for name in times]
+    rows = [row for rows in found for row in rows]
+    assert {row["steps"] for row in rows} == {2}
+    assert len({row["mean"].item() for row in rows}) == len(rows)
+    assert len(list(tmp_path.glob("rivals_*.png"))) == len(rows)
+    weights = [row["weights"] for row in rows]
+    assert weights[0] == 1_510_032 + 533_505
+    assert min(weights) > 0.9 * max(weights)
+
+
+def test_autoencoder_has_the_loss_of_its_paper():
+    torch.manual_seed(0)
+    model, real = scripts.rivals.Autoencoder().eval(), IMAGES[:8]
+    noise = torch.Generator().manual_seed(1)
+    loss = model.loss(real, noise)
+    mean, log_variance = model.encoder(real).chunk(2, 1)
+    posterior = Normal(mean, (log_variance / 2).exp())
+    z = mean + posterior.stddev * torch.randn(
+        mean.shape, generator=noise.manual_seed(1)
+    )
+    pixels = Bernoulli((model.decoder(z) + 1) / 2, validate_args=False)
+    likelihood = pixels.log_prob((real + 1) / 2).sum() / 8
+    divergence = kl_divergence(posterior, Normal(0.0, 1.0)).sum() / 8
+    torch.testing.assert_close(loss, divergence - likelihood)
+
+
+def test_flow_that_knows_the_image_arrives_there():
+    flow = scripts.rivals.Flow()
+    image = IMAGES[:1].flatten(1)
+    nn.init.zeros_(flow.last.weight)
+    flow.last.bias.data = image[0]
+    noise = torch.Generator().manual_seed(0)
+    assert flow.loss(IMAGES[:1].repeat(9, 1, 1, 1), noise) < 1e-8
+    samples = sample_images(scripts.rivals.Euler(flow, 7), 3, seed=0)
+    torch.testing.assert_close(samples, IMAGES[:1].repeat(3, 1, 1, 1))
+
+
+def test_minority_is_cut_and_counted(monkeypatch):
+    minority, labels = scripts.minority, torch.arange(600) % 10
+    torch.manual_seed(0)
+    judge = Judge().eval()
+    found = judge(IMAGES)
+    judge.head.bias.data -= found.mean(0)  # reads each digit now and then
+    for name, value in {
+        "images": IMAGES,
+        "judge": judge,
+        "features": judge_features(judge, IMAGES),
+        "SAMPLES": 50,
+    }.items():
+        monkeypatch.setattr(runs, name, value, raising=False)
+    for name in ("labels", "test_labels"):
+        monkeypatch.setattr(minority, name, labels, raising=False)
+    monkeypatch.setattr(minority, "CONFIG", TrainConfig(steps=2))
+    reads = judge(IMAGES).argmax(1) == 8
+    assert 0.02 < reads.float().mean() < 0.98
+    row = minority.run(("as it is", 0))
+    assert row["share_in_data"] == pytest.approx(0.1)
+    assert row["read_in_real"] == pytest.approx(reads.float().mean().item(), abs=1e-4)
+    row = minority.run(("1 percent", 0))
+    assert row["share_in_data"] == pytest.approx(5 / 545, abs=1e-4)
+    wrong = reads[labels != 8].float().mean().item()
+    assert row["read_in_others"] == pytest.approx(wrong, abs=1e-4)
+    kept = minority.cut(labels, 0.01, 0)
+    assert len(kept.unique()) == 545
+    assert not torch.equal(kept, minority.cut(labels, 0.01, 1))
+
+
+def test_students_learn_from_what_their_name_says(monkeypatch):
+    students, labels = scripts.students, torch.arange(600) % 10
+    judge = Judge().eval()
+    test = SimpleNamespace(images=IMAGES, labels=judge(IMAGES).argmax(1))
+    for name, value in {"images": IMAGES, "judge": judge}.items():
+        monkeypatch.setattr(runs, name, value, raising=False)
+    for name, value in {
+        "labels": labels,
+        "test": test,
+        "CONFIG": TrainConfig(steps=2),
+        "COUNT": 20,
+        "MORE": 30,
+        "train_judge": Mock(return_value=judge),
+    }.items():
+        monkeypatch.setattr(students, name, value, raising=False)
+    rows = students.run(0)
+    assert [(row["images"], row["accuracy"]) for row in rows] == [
+        *((20, 1), (20, 1), (20, 1), (30, 1), (600, 1))
+    ]
+    true, read, fakes, more = (call.args for call in students.train_judge.mock_calls)
+    where = (IMAGES[:, None] == true[0]).flatten(2).all(2).nonzero()
+    assert torch.equal(labels[where[:, 0]], true[1][where[:, 1]])
+    assert torch.equal(read[0], true[0])
+    assert torch.equal(fakes[0], more[0][:20])
+    for images, marks in (read, fakes, more):
+        assert torch.equal(marks, judge(images).argmax(1))
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs Chromium")
