@@ -83,7 +83,7 @@ def test_readme_quotes_the_results_and_make_bench_runs_the_scripts():
     searches = {
         *("recipe_search", "plateau"),
         *("convolutions", "conditional", "translation"),
-        *("rivals", "minority", "students"),
+        *("rivals", "minority", "students", "stopping"),
     }
     assert set(NAMES) - found == {"bench", "runs", "textbook", *searches}
 
