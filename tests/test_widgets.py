@@ -272,7 +272,7 @@ def test_comparison_sends_the_same_z_through_both(G, tiny_networks):
 
 @pytest.fixture
 def history(G):
-    values = [(0.6, 0.8 + i / 10, 0.7, 0.2, 0.9, G) for i in range(4)]
+    values = [(0.1, 0.8 + i / 10, 0.7, 0.2, 0.9, G) for i in range(4)]
     records = [Record(9 + i, 640 * i, 1.0, *rest) for i, rest in enumerate(values)]
     return [(record, torch.full((9, 1, 4, 4), record.g_loss)) for record in records]
 
