@@ -272,7 +272,7 @@ def test_comparison_sends_the_same_z_through_both(G, tiny_networks):
 
 @pytest.fixture
 def history(G):
-    values = [(0.1, 0.8 + i / 10, 0.7, 0.2, 0.9, G) for i in range(4)]
+    values = [(0.6, 0.8 + i / 10, 0.7, 0.2, 0.9, G) for i in range(4)]
     records = [Record(9 + i, 640 * i, 1.0, *rest) for i, rest in enumerate(values)]
     return [(record, torch.full((9, 1, 4, 4), record.g_loss)) for record in records]
 
@@ -294,7 +294,7 @@ def test_scrubber_shows_the_moment_that_is_chosen(history):
 
 
 def test_marker_stands_where_the_curve_is(history):
-    """G's loss is a line from the first record to the last, above the legend."""
+    """D's loss is a line from the first record to the last, below the legend."""
     panel, shown = scrub(history), []
     for moment in range(4):
         panel.moment.value = moment
@@ -303,9 +303,9 @@ def test_marker_stands_where_the_curve_is(history):
     lines = [((p == 0) & (plain > 0)).any(2).mean(0) > 0.7 for p in shown]
     middles = [np.flatnonzero(line).mean() for line in lines]
     np.testing.assert_allclose(np.diff(middles), np.diff(middles)[0], atol=1)
-    upper = plain[: len(plain) // 2]
-    orange = (upper[..., 0] > 180) & (upper[..., 1] < 130) & (upper[..., 2] < 60)
-    ends = np.flatnonzero(orange.any(0))[[0, -1]]
+    lower = plain[len(plain) // 2 :]
+    blue = (lower[..., 0] < 60) & (lower[..., 2] > 130)
+    ends = np.flatnonzero(blue.any(0))[[0, -1]]
     np.testing.assert_allclose([middles[0], middles[3]], ends, atol=3)
 
 
