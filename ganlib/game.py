@@ -36,7 +36,7 @@ class Game(Panel):
         self.momentum = new_slider("momentum", 0.0, 0.0, 0.9, 0.1)
         self.gamma = new_slider("γ of R₁", 0.0, 0.0, 1.0, 0.05)
         self.play = Play(max=100_000, interval=100)
-        self.play.observe(lambda _: self.move(5 * "DG"), names="value")
+        self.play.observe(self._play_on, names="value")
         self.buttons = {name: Button(description=name, layout=AUTO) for name in MOVES}
         for name, button in self.buttons.items():
             button.on_click(lambda _, name=name: self.move(MOVES[name]))
@@ -53,9 +53,16 @@ class Game(Panel):
         super().__init__([self.picture, self.curves], below)
 
     def start(self, _change: object = None) -> None:
-        """Begin a new game with the chosen points and seed."""
-        self._new_game()
-        self._redraw()
+        """Begin a new game with the chosen points and seed; Play stops."""
+        self.play.playing = False
+        with self._turn:
+            self._new_game()
+            self._redraw()
+
+    def _play_on(self, _change: dict) -> None:
+        with self._turn:
+            if self.play.playing:  # else a tick came late
+                self.move(5 * "DG")
 
     def _new_game(self) -> None:
         seed, self.points = self.seed.value, self.sets[self.data.value]
@@ -72,11 +79,12 @@ class Game(Panel):
 
     def move(self, players: str) -> None:
         """Let the players take a step each, in this order, as in "DDG"."""
-        for i, player in enumerate(players):
-            if i and i % 20 == 0:
-                self._redraw()
-            self._step(player)
-        self._redraw()
+        with self._turn:
+            for i, player in enumerate(players):
+                if i and i % 20 == 0:
+                    self._redraw()
+                self._step(player)
+            self._redraw()
 
     def _step(self, player: str) -> None:
         rates = {"D": self.lr_d, "G": self.lr_g}

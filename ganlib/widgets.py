@@ -2,6 +2,7 @@
 
 import html
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -29,6 +30,7 @@ class Panel(VBox):
 
     def __init__(self, pictures: Sequence, sliders: Sequence):
         self.words, self._waiting = HTML(), 0
+        self._turn = threading.RLock()  # the kernel may handle two events at once
         right = VBox([*sliders, self.words], layout=SLIDERS)
         super().__init__([HBox([VBox(pictures), right], layout=WRAP)])
         self._redraw()
@@ -51,7 +53,8 @@ class Panel(VBox):
         if self._waiting:
             return
         try:
-            self._say(self._draw())
+            with self._turn:
+                self._say(self._draw())
         except Exception as error:  # moved by hand, it would only reach Lab's log
             self.play.playing = False
             self._say(f"The image could not be drawn: {error}")

@@ -1,6 +1,8 @@
 """The game that is stepped by hand: the same moves as in code, and what it shows."""
 
 import io
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -68,6 +70,33 @@ def test_a_game_starts_again_and_is_another_with_another_seed_or_other_points(ga
     game.seed.value, game.data.value = 0, "line"
     assert torch.equal(game.points, game.sets["line"])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_play_moves_the_game_until_it_starts_again(game):
+    game.play.playing = True
+    game.play.value = 1
+    assert game.steps == {"D": 5, "G": 5}
+    game.again.click()
+    game.play.value = 2  # a tick that was on its way
+    assert (game.play.playing, game.steps) == (False, {"D": 0, "G": 0})
+
+
+def test_a_new_game_waits_for_the_move_that_is_made(game):
+    """JupyterLab's kernel handles two events at once, in threads."""
+    moving, step = threading.Event(), game._step
+
+    def slow_step(player):
+        moving.set()
+        time.sleep(0.01)
+        step(player)
+
+    game._step = slow_step
+    mover = threading.Thread(target=game.move, args=[20 * "DG"])
+    mover.start()
+    moving.wait()
+    game.start()
+    mover.join()
+    assert game.steps == {"D": 0, "G": 0}
 
 
 def test_numbers_and_arrows_fit_networks_that_are_known(game):

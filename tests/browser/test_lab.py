@@ -219,8 +219,8 @@ def test_game_is_stepped_by_buttons_and_plays(small):
     assert game.cell.get_by_role("button").evaluate_all(cut) == 0
     game.play()
     game.says("[1-9][0-9]+ steps of D")
-    game.play("pause")
     game.click("start again")
+    game.cell.locator("button:has(.fa-play)").wait_for()
     game.says("0 steps of D, 0 of G")
 
 
