@@ -21,6 +21,7 @@ import pytest
 import requests
 import torch
 from requests.exceptions import SSLError
+from tqdm import tqdm
 
 from ganlib import data, download
 from ganlib.data import MissingDataError, load_images
@@ -298,6 +299,9 @@ def fork():
     """Processes that inherit what the fixtures have changed."""
     if not hasattr(os, "fork"):
         pytest.skip("this system cannot fork a process")
+    # tqdm's own lock is shared with the children: one that is killed while it draws its
+    # bar would keep it for ever.
+    tqdm.set_lock(threading.RLock())
     return multiprocessing.get_context("fork")
 
 
