@@ -299,10 +299,21 @@ def fork():
     """Processes that inherit what the fixtures have changed."""
     if not hasattr(os, "fork"):
         pytest.skip("this system cannot fork a process")
-    # tqdm's own lock is shared with the children: one that is killed while it draws its
-    # bar would keep it for ever.
-    tqdm.set_lock(threading.RLock())
     return multiprocessing.get_context("fork")
+
+
+def take_own_lock():
+    """Take a lock for tqdm that no other process has.
+
+    Its own is shared: a child that is killed while it draws its bar would keep it for
+    ever, and a child that is born while another thread draws would never get it.
+    """
+    tqdm.set_lock(threading.RLock())
+
+
+def fetch_with_own_lock(folder):
+    take_own_lock()
+    fetch(folder)
 
 
 def refusal_of_nobody(folder):
@@ -312,7 +323,7 @@ def refusal_of_nobody(folder):
 
 
 def test_folder_without_permission_is_one_sentence(fork):
-    with TemporaryDirectory() as root, fork.Pool(1) as pool:
+    with TemporaryDirectory() as root, fork.Pool(1, take_own_lock) as pool:
         os.chmod(root, 0o755)  # pytest's own are closed to other users
         Path(root, "raw").mkdir(mode=0o555)
         sentence = pool.apply(refusal_of_nobody, [Path(root, "raw")])
@@ -321,7 +332,7 @@ def test_folder_without_permission_is_one_sentence(fork):
 
 def test_process_that_is_killed_leaves_no_half_file(fork, server, folder):
     server.behave[0] = "silent later"
-    child = fork.Process(target=fetch, args=[folder])
+    child = fork.Process(target=fetch_with_own_lock, args=[folder])
     child.start()
     while not names(folder):
         server.released.wait(0.01)
@@ -334,7 +345,7 @@ def test_process_that_is_killed_leaves_no_half_file(fork, server, folder):
 
 
 def test_processes_may_fetch_at_the_same_time(fork, folder):
-    with fork.Pool(3) as pool:
+    with fork.Pool(3, take_own_lock) as pool:
         assert set(pool.map(fetch, [folder] * 3)) <= {"download", "cache"}
     assert names(folder) == {*PACKED, *UNPACKED}
     assert_right(folder)
