@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 
 import runs
 import torch
@@ -63,6 +64,7 @@ class Autoencoder(nn.Module):
         self.encoder = Discriminator().net
         self.encoder[-1] = nn.Linear(256, 2 * latent_dim)
         self.decoder = Generator(latent_dim)
+        self.apply(init_orthogonal_)
 
     def loss(self, real: Tensor, noise: torch.Generator) -> Tensor:
         """Return the negative evidence lower bound, in nats."""
@@ -90,6 +92,9 @@ class Flow(nn.Module):
         self.second = nn.Linear(width + 2 * waves, width)
         self.last = nn.Linear(width, 784)
         self.rates = torch.logspace(0, 2, waves)  # of the sines of t
+        self.apply(init_orthogonal_leaky_)
+        # Of what it never saw, it shall say nothing: else a gray ground turns white.
+        nn.init.zeros_(self.last.weight)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         times = torch.cat([(t * self.rates).sin(), (t * self.rates).cos()], dim=1)
@@ -101,7 +106,7 @@ class Flow(nn.Module):
     def loss(self, real: Tensor, noise: torch.Generator) -> Tensor:
         """Return the mean squared error of the velocity, at times that favor noise."""
         image, start = real.flatten(1), new_noise(len(real), 784, noise)
-        t = (new_noise(len(real), 1, noise) - 0.8).sigmoid().clamp(max=0.95)
+        t = (new_noise(len(real), 1, noise) - 1.8).sigmoid().clamp(max=0.95)
         return mse_loss(self((1 - t) * start + t * image, t), image - start)
 
 
@@ -121,15 +126,7 @@ class Euler(nn.Module):
         return z.clamp(-1, 1).view(-1, 1, 28, 28)
 
 
-@dataclass(frozen=True)
-class Record:
-    """The end of a run of one player."""
-
-    seconds: float
-    averaged: nn.Module
-
-
-def fit(model: nn.Module, images: Tensor, config: TrainConfig) -> Iterator[Record]:
+def fit(model: nn.Module, images: Tensor, config: TrainConfig) -> Iterator:
     """Train a model by its own loss, at a falling rate; yield its running average."""
     torch.set_flush_denormal(True)  # as ``train`` does
     opt = torch.optim.Adam(model.parameters(), config.lr_g, config.betas, fused=True)
@@ -141,12 +138,13 @@ def fit(model: nn.Module, images: Tensor, config: TrainConfig) -> Iterator[Recor
         opt.param_groups[0]["lr"] = config.lr_g * falling
         take_step(opt, model.loss(next(batches), noise))
         move_average(averaged, model, config.ema_share * step)
-    yield Record(time.perf_counter() - started, averaged)
+    seconds = time.perf_counter() - started
+    yield SimpleNamespace(seconds=seconds, averaged=averaged)
 
 
-def new_model(kind: type, init_: Callable, seed: int) -> tuple[nn.Module]:
+def new_model(kind: type, seed: int) -> tuple[nn.Module]:
     torch.manual_seed(seed)
-    return (kind().apply(init_),)
+    return (kind(),)
 
 
 @dataclass(frozen=True)
@@ -163,16 +161,13 @@ ALONE = {"lr_g": 2e-3, "betas": (0.9, 0.999)}
 MODELS = {
     "GAN": Model(new_networks, train, {1: lambda G: G}),
     "autoencoder": Model(
-        partial(new_model, Autoencoder, init_orthogonal_),
-        fit,
-        {1: lambda model: model.decoder},
-        ALONE,
+        partial(new_model, Autoencoder), fit, {1: lambda model: model.decoder}, ALONE
     ),
     "flow": Model(
-        partial(new_model, Flow, init_orthogonal_leaky_),
+        partial(new_model, Flow),
         fit,
         {steps: partial(Euler, steps=steps) for steps in (10, 50)},
-        ALONE | {"batch_size": 256},
+        ALONE | {"batch_size": 256, "lr_g": 3e-3},
     ),
 }
 
