@@ -29,7 +29,6 @@ from ganlib.conditional import (
     conditional_update,
     train_conditional,
 )
-from ganlib.data import load_images
 from ganlib.judge import judge_features, judge_predictions, train_judge
 from ganlib.latent import sample_images
 from ganlib.metrics import frechet_distance, precision_recall
@@ -125,10 +124,10 @@ def run(job: tuple[str, int, float]) -> dict:
     steps = round(1000 * SECONDS / ms) if ms else 0
     row = {"variant": name, "seed": seed, "ms_a_step": round(ms, 1), "steps": steps}
     if name == REAL:
-        chosen = torch.cat([(labels == k).nonzero()[:1000] for k in range(10)], 1)
+        chosen = torch.cat([(runs.labels == k).nonzero()[:1000] for k in range(10)], 1)
         row |= describe(runs.images[chosen.flatten()])  # 0, 1, … 9, 0, 1, …
     else:
-        *_, last = records(name, runs.images, labels, steps, seed)
+        *_, last = records(name, runs.images, runs.labels, steps, seed)
         row |= describe(sample_images(AskedFor(last.averaged), 10_000, seed=1234))
     print(*row.values(), flush=True)
     return row
@@ -139,11 +138,13 @@ def describe(samples: Tensor) -> dict[str, float]:
     asked = torch.arange(len(samples)) % 10
     found = judge_features(runs.judge, samples)
     read = runs.judge.head(found).argmax(1)
-    pairs = [(runs.features[test.labels == k], found[asked == k]) for k in range(10)]
+    pairs = [
+        (runs.features[runs.test.labels == k], found[asked == k]) for k in range(10)
+    ]
     recall = [precision_recall(real, fake, k=5).recall for real, fake in pairs]
     distances = [frechet_distance(real, fake) for real, fake in pairs]
     student = train_judge(samples, asked)
-    right = judge_predictions(student, test.images)[0] == test.labels
+    right = judge_predictions(student, runs.test.images)[0] == runs.test.labels
     means = torch.stack([samples[asked == k].mean(0) for k in range(10)])
     numbers = {
         "as_asked": (read == asked).float().mean().item(),
@@ -157,13 +158,6 @@ def describe(samples: Tensor) -> dict[str, float]:
         "student_on_test": right.float().mean().item(),
     }
     return {key: round(value, 4) for key, value in numbers.items()}
-
-
-def prepare():
-    global labels, test
-    runs.prepare()
-    labels = load_images("mnist", offline=True).labels
-    test = load_images("mnist", "test", offline=True)
 
 
 def main():
@@ -181,7 +175,7 @@ def main():
         if name != REAL
     }
     ms = runs.step_ms(starts) | {REAL: 0.0}
-    for row in runs.two_at_a_time(run, [(*job, ms[job[0]]) for job in jobs], prepare):
+    for row in runs.two_at_a_time(run, [(*job, ms[job[0]]) for job in jobs]):
         rows.append(row)
         rows.sort(key=lambda row: (names.index(row["variant"]), row["seed"]))
         save("conditional", rows)

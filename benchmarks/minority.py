@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from ganlib.checkpoint import load_or_train
-from ganlib.data import load_images
 from ganlib.latent import stream
 from ganlib.training import TrainConfig
 
@@ -30,7 +29,7 @@ CONFIG = TrainConfig()
 
 
 def cut(labels: Tensor, share: float | None, seed: int) -> Tensor:
-    """Return which images stay if ``share`` of those them are 8s, drawn by lot."""
+    """Return which images stay if ``share`` of them are 8s, drawn by lot."""
     if share is None:
         return torch.arange(len(labels))
     few, others = (labels == DIGIT).nonzero()[:, 0], (labels != DIGIT).nonzero()[:, 0]
@@ -52,12 +51,12 @@ def read(features: Tensor) -> dict[str, Tensor]:
 def run(job: tuple[str, int]) -> dict:
     """Train G with one seed, unless it is in the cache; return its row."""
     name, seed = job
-    chosen = cut(labels, SHARES[name], seed)
-    share = (labels[chosen] == DIGIT).float().mean()
+    chosen = cut(runs.labels, SHARES[name], seed)
+    share = (runs.labels[chosen] == DIGIT).float().mean()
     G, _ = load_or_train(replace(CONFIG, seed=seed), runs.images[chosen])
     fakes, real = read(runs.features_of(G)), read(runs.features)
     row = {"data": name, "seed": seed, "share_in_data": share}
-    of_digit = test_labels == DIGIT
+    of_digit = runs.test.labels == DIGIT
     for key in fakes:
         right, wrong = real[key][of_digit].mean(), real[key][~of_digit].mean()
         row[f"{key}_in_samples"] = fakes[key].mean()
@@ -68,20 +67,13 @@ def run(job: tuple[str, int]) -> dict:
     return row
 
 
-def prepare() -> None:
-    global labels, test_labels
-    runs.prepare()
-    labels = load_images("mnist", offline=True).labels
-    test_labels = load_images("mnist", "test", offline=True).labels
-
-
 def main():
     options(__doc__)
     rows, order = runs.stored("minority"), list(SHARES)
     done = {(row["data"], row["seed"]) for row in rows}
     jobs = [(name, seed) for name in SHARES for seed in range(SEEDS)]
     jobs = [job for job in jobs if job not in done]
-    for row in runs.two_at_a_time(run, jobs, prepare):
+    for row in runs.two_at_a_time(run, jobs):
         rows.append(row)
         rows.sort(key=lambda row: (order.index(row["data"]), row["seed"]))
         save("minority", rows)

@@ -20,6 +20,7 @@ from ganlib.results import read_results
 from ganlib.training import TrainConfig, train
 
 SAMPLES = 10_000  # of a generator that is judged
+SPLITS = ("train", "test")
 
 
 def stored(name: str) -> list[dict]:
@@ -36,12 +37,16 @@ def one_thread() -> None:
 
 
 def prepare(threads: int = 1) -> None:
-    """Prepare a process for runs on MNIST: the threads, the images, the judge."""
-    global images, judge, features
+    """Prepare a process for runs on MNIST: the threads, the data, the judge."""
+    global images, labels, test, judge, features
     torch.set_num_threads(threads)
-    data = load_images("mnist", offline=True)
-    images, judge = data.images, train_judge(data.images, data.labels)
-    features = judge_features(judge, load_images("mnist", "test", offline=True).images)
+    data, test = (load_images("mnist", split, offline=True) for split in SPLITS)
+    images, labels, judge = (
+        data.images,
+        data.labels,
+        train_judge(data.images, data.labels),
+    )
+    features = judge_features(judge, test.images)
 
 
 def features_of(G: nn.Module) -> Tensor:

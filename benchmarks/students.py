@@ -18,7 +18,6 @@ import runs
 import torch
 
 from ganlib.checkpoint import load_or_train
-from ganlib.data import load_images
 from ganlib.judge import judge_predictions, train_judge
 from ganlib.latent import sample_images, stream
 from ganlib.training import TrainConfig
@@ -36,7 +35,7 @@ def lessons(seed: int) -> dict[str, tuple]:
     real = runs.images[shuffled[:COUNT]]
     as_read, fake_as_read = (judge_predictions(runs.judge, x)[0] for x in (real, fake))
     return {
-        "real, true labels": (real, labels[shuffled[:COUNT]]),
+        "real, true labels": (real, runs.labels[shuffled[:COUNT]]),
         "real, labels of the judge": (real, as_read),
         "fakes, labels of the judge": (fake[:COUNT], fake_as_read[:COUNT]),
         "more fakes, labels of the judge": (fake, fake_as_read),
@@ -53,7 +52,7 @@ def run(seed: int) -> list[dict]:
         students["the judge itself"] = len(runs.images), runs.judge
     rows = []
     for name, (count, student) in students.items():
-        right = judge_predictions(student, test.images)[0] == test.labels
+        right = judge_predictions(student, runs.test.images)[0] == runs.test.labels
         accuracy = round(right.float().mean().item(), 4)
         row = {"student_of": name, "images": count, "seed": seed, "accuracy": accuracy}
         rows.append(row)
@@ -61,18 +60,11 @@ def run(seed: int) -> list[dict]:
     return rows
 
 
-def prepare() -> None:
-    global labels, test
-    runs.prepare()
-    labels = load_images("mnist", offline=True).labels
-    test = load_images("mnist", "test", offline=True)
-
-
 def main():
     options(__doc__)
     rows = runs.stored("students")
     seeds = set(range(SEEDS)) - {row["seed"] for row in rows}
-    for found in runs.two_at_a_time(run, sorted(seeds), prepare):
+    for found in runs.two_at_a_time(run, sorted(seeds)):
         rows += found
         rows.sort(key=lambda row: row["seed"])
         save("students", rows)

@@ -116,10 +116,12 @@ def layers_of(net: nn.Module, x: Tensor) -> list[list]:
 
     leaves = [layer for layer in net.modules() if not list(layer.children())]
     hooks = [layer.register_forward_hook(note) for layer in leaves]
-    with eval_mode(net):
-        output = net(x)
-    for hook in hooks:
-        hook.remove()
+    try:
+        with eval_mode(net):
+            output = net(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
     if output.dim() == 4 and output.shape[1:] != found[-1][1]:  # reshaped to an image
         found.append(["", tuple(output.shape[1:]), 0])
     return found

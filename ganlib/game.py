@@ -69,13 +69,11 @@ class Game(Panel):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.G, self.D = PointGenerator(), PointDiscriminator()
-        self.opts = {p: torch.optim.Adam(n.parameters()) for p, n in self.players()}
+        networks = {"D": self.D, "G": self.G}
+        self.opts = {p: torch.optim.Adam(n.parameters()) for p, n in networks.items()}
         self.order, self.noise = stream("order", seed), stream("noise", seed)
         self.steps, self.history = {"D": 0, "G": 0}, []
         self.reach = 1.3 * self.points.abs().max().item()
-
-    def players(self):
-        return ("D", self.D), ("G", self.G)
 
     def move(self, players: str) -> None:
         """Let the players take a step each, in this order, as in "DDG"."""

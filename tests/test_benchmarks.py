@@ -270,7 +270,7 @@ def test_variants_with_labels_train_and_are_described(monkeypatch):
     monkeypatch.setattr(runs, "judge", judge, raising=False)
     monkeypatch.setattr(runs, "features", judge_features(judge, IMAGES), raising=False)
     test = SimpleNamespace(images=IMAGES, labels=labels)
-    monkeypatch.setattr(conditional, "test", test, raising=False)
+    monkeypatch.setattr(runs, "test", test, raising=False)
     same = conditional.describe(IMAGES)  # the test images take the place of samples
     assert (same["recall_in_a_digit"], same["lowest_recall"]) == (1, 1)
     assert max(same["distance"], same["distance_of_a_digit"]) < 1e-3
@@ -336,11 +336,11 @@ def test_minority_is_cut_and_counted(monkeypatch):
         "images": IMAGES,
         "judge": judge,
         "features": judge_features(judge, IMAGES),
+        "labels": labels,
+        "test": SimpleNamespace(labels=labels),
         "SAMPLES": 50,
     }.items():
         monkeypatch.setattr(runs, name, value, raising=False)
-    for name in ("labels", "test_labels"):
-        monkeypatch.setattr(minority, name, labels, raising=False)
     monkeypatch.setattr(minority, "CONFIG", TrainConfig(steps=2))
     reads = judge(IMAGES).argmax(1) == 8
     assert 0.02 < reads.float().mean() < 0.98
@@ -360,11 +360,10 @@ def test_students_learn_from_what_their_name_says(monkeypatch):
     students, labels = scripts.students, torch.arange(600) % 10
     judge = Judge().eval()
     test = SimpleNamespace(images=IMAGES, labels=judge(IMAGES).argmax(1))
-    for name, value in {"images": IMAGES, "judge": judge}.items():
+    data = {"images": IMAGES, "labels": labels, "test": test, "judge": judge}
+    for name, value in data.items():
         monkeypatch.setattr(runs, name, value, raising=False)
     for name, value in {
-        "labels": labels,
-        "test": test,
         "CONFIG": TrainConfig(steps=2),
         "COUNT": 20,
         "MORE": 30,

@@ -2,6 +2,8 @@
 
 import io
 import math
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -307,6 +309,25 @@ def test_marker_stands_where_the_curve_is(history):
     blue = (lower[..., 0] < 60) & (lower[..., 2] > 130)
     ends = np.flatnonzero(blue.any(0))[[0, -1]]
     np.testing.assert_allclose([middles[0], middles[3]], ends, atol=3)
+
+
+def test_panel_draws_one_thing_at_a_time():
+    """JupyterLab's kernel handles two events at once, in threads."""
+    panel, inside = flip([torch.zeros(1, 1, 2, 2)], ["a"]), []
+
+    def slow_draw():
+        inside.append("in")
+        time.sleep(0.02)
+        inside.append("out")
+        return ""
+
+    panel._draw = slow_draw
+    threads = [threading.Thread(target=panel._redraw) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert inside == ["in", "out"] * 2
 
 
 def test_translation_goes_there_and_back_with_strength_and_noise():
