@@ -1,19 +1,16 @@
 """Networks and judges on disk: saved whole or not at all, checked when loaded."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pooch
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
+from ganlib import files
 from ganlib.checks import wrong
 from ganlib.conditional import (
     ConditionalGenerator,
@@ -64,7 +61,8 @@ def save_networks(G: nn.Module, D: nn.Module, path: str | Path) -> None:
     facts = {"latent_dim": G.latent_dim, "image_shape": list(G.image_shape)}
     if kinds == CONDITIONAL:
         facts |= {"classes": G.classes, "size": G.embedding.embedding_dim}
-    write(nn.ModuleDict({"G": G, "D": D}), Path(path).expanduser(), facts)
+    weights = nn.ModuleDict({"G": G, "D": D}).state_dict()
+    files.write(Path(path).expanduser(), weights, facts)
 
 
 def load_networks(path: str | Path) -> Pair:
@@ -135,7 +133,8 @@ def load_or_train_judge(images: Tensor, labels: Tensor) -> Judge:
         judge.accuracy = facts["accuracy"]
     except (FileNotFoundError, ValueError):
         judge = train_judge(images, labels).cpu()
-        _try(write, judge, path, {"accuracy": judge.accuracy})
+        facts = {"accuracy": judge.accuracy}
+        _try(files.write, path, judge.state_dict(), facts)
     return judge.requires_grad_(False)
 
 
@@ -148,26 +147,6 @@ def cache_path(kind: str, settings: object, *data: Tensor) -> Path:
     return folder.expanduser() / kind / f"{digest.hexdigest()[:16]}.safetensors"
 
 
-def write(network: nn.Module, path: Path, facts: dict) -> None:
-    """Write weights and facts under a temporary name, then move the file into place."""
-    weights = {k: v.cpu().contiguous() for k, v in network.state_dict().items()}
-    words = json.dumps(facts)
-    content = save(weights, {"facts": words, "sha256": checksum(words, weights)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=path.parent) as folder:
-        with open(Path(folder) / path.name, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, path)
-
-
-def checksum(words: str, weights: dict[str, Tensor]) -> str:
-    """Return the SHA-256 of everything that a file holds."""
-    values = fingerprint(*(weights[name] for name in sorted(weights)))
-    return hashlib.sha256(f"{words} {sorted(weights)} {values}".encode()).hexdigest()
-
-
 def read(path: Path, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dict]:
     """Return the network that ``build(facts)`` makes, with weights, and the facts."""
     if not path.is_file():
@@ -175,16 +154,11 @@ def read(path: Path, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dic
             f"there is no {path}: save networks there with save_networks(G, D, path)."
         )
     try:
-        with safe_open(path, "pt") as file:
-            words, right = (file.metadata()[key] for key in ("facts", "sha256"))
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if checksum(words, weights) != right:
-            raise ValueError("the checksum is wrong")
-        facts = json.loads(words)
+        weights, facts = files.read(path)
         with torch.random.fork_rng(devices=[]):
             network = build(facts)
         network.load_state_dict(weights)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except files.DAMAGE as error:
         cause = str(error).partition("\n")[0].rstrip(".:")
         raise ValueError(
             f"{path} is damaged ({cause}): delete it, train again, and save it again."
