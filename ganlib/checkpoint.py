@@ -10,7 +10,7 @@ import pooch
 import torch
 from torch import Tensor, nn
 
-from ganlib import files
+from ganlib import storage
 from ganlib.checks import wrong
 from ganlib.conditional import (
     ConditionalGenerator,
@@ -62,7 +62,7 @@ def save_networks(G: nn.Module, D: nn.Module, path: str | Path) -> None:
     if kinds == CONDITIONAL:
         facts |= {"classes": G.classes, "size": G.embedding.embedding_dim}
     weights = nn.ModuleDict({"G": G, "D": D}).state_dict()
-    files.write(Path(path).expanduser(), weights, facts)
+    storage.write(Path(path).expanduser(), weights, facts)
 
 
 def load_networks(path: str | Path) -> Pair:
@@ -134,7 +134,7 @@ def load_or_train_judge(images: Tensor, labels: Tensor) -> Judge:
     except (FileNotFoundError, ValueError):
         judge = train_judge(images, labels).cpu()
         facts = {"accuracy": judge.accuracy}
-        _try(files.write, path, judge.state_dict(), facts)
+        _try(storage.write, path, judge.state_dict(), facts)
     return judge.requires_grad_(False)
 
 
@@ -154,11 +154,11 @@ def read(path: Path, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dic
             f"there is no {path}: save networks there with save_networks(G, D, path)."
         )
     try:
-        weights, facts = files.read(path)
+        weights, facts = storage.read(path)
         with torch.random.fork_rng(devices=[]):
             network = build(facts)
         network.load_state_dict(weights)
-    except files.DAMAGE as error:
+    except storage.DAMAGE as error:
         cause = str(error).partition("\n")[0].rstrip(".:")
         raise ValueError(
             f"{path} is damaged ({cause}): delete it, train again, and save it again."

@@ -13,13 +13,14 @@ from ganlib.latent import stream
 from ganlib.losses import d_loss, g_loss_non_saturating
 from ganlib.models import Discriminator, Generator
 from ganlib.steps import Moved, constant_rate, d_step, g_step, take_step
+from ganlib.storage import Folder, RunFolder
 from ganlib.training import (
     Record,
     TrainConfig,
     check_start,
     endless_batches,
+    loop,
     new_noise,
-    run,
 )
 
 
@@ -167,6 +168,7 @@ def train_conditional(
     config: TrainConfig,
     update: Callable = conditional_update,
     rate: Callable[[float], float] = constant_rate,
+    run: Folder | None = None,
 ) -> Iterator[Record]:
     """Train G(z, labels) and D on images (N, C, H, W) and labels (N,); yield records.
 
@@ -180,8 +182,10 @@ def train_conditional(
     check_labels(labels, len(images), G.classes)
     noise = stream("noise", config.seed, images.device)
     asked = stream("labels", config.seed, labels.device)
+    data, parts = (images, labels), {"G": G, "D": D, "noise": noise, "labels": asked}
+    saved = RunFolder(run, config, [update, rate], data, parts)
     batches, named = (  # the same seed, and so the same order
-        endless_batches(x, config.batch_size, config.seed) for x in (images, labels)
+        endless_batches(x, config.batch_size, config.seed, saved.step) for x in data
     )
 
     def move(opt_d: Optimizer, opt_g: Optimizer, progress: float) -> Moved:
@@ -193,7 +197,7 @@ def train_conditional(
         fake = G(new_noise(len(real), G.latent_dim, noise), fake_labels)
         return update(D, opt_d, opt_g, real, real_labels, fake, fake_labels, progress)
 
-    return run(G, D, config, move, rate)
+    return loop(G, D, config, move, rate, saved)
 
 
 def check_labels(labels: Tensor, count: int, classes: int) -> None:

@@ -15,6 +15,7 @@ from ganlib.checks import check_images, check_range, check_separate, wrong
 from ganlib.data import batch_indices
 from ganlib.latent import stream
 from ganlib.steps import Moved, classic_update, constant_rate
+from ganlib.storage import Folder, RunFolder
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def train(
     config: TrainConfig,
     update: Callable = classic_update,
     rate: Callable[[float], float] = constant_rate,
+    run: Folder | None = None,
 ) -> Iterator[Record]:
     """Train G and D in place on images (N, C, H, W) in [-1, 1]; yield records.
 
@@ -82,6 +84,14 @@ def train(
     keeps changing: to keep an early one, write ``copy.deepcopy(record.averaged)``.
     Networks without an ``image_shape``, such as those for points, take data of any
     shape and range.
+    With ``run``, a folder, the run is saved there at a record, each 30 seconds and when
+    it ends. The same call goes on from there: it yields the records that are missing,
+    or else the last one again. ``ganlib.storage.load_run`` returns those from before.
+    G, D and all else become what they were at that record, so the outcome is, bit for
+    bit, that of a run that was never stopped. What an update remembers by itself, and
+    layers that draw from torch's global random state (Dropout), are not saved. Only
+    ``steps`` may change: learning rates and penalties that follow the progress then go
+    on as if there had been so many from the start.
     ``update`` moves both players once, in place of ``classic_update``, and ``rate``
     gives the factor on both learning rates after a fraction of the steps.
     The same seed, machine and number of threads give the same weights, bit for bit.
@@ -89,18 +99,22 @@ def train(
     Raises TypeError or ValueError for images that do not fit, for a frozen network, for
     a D with BatchNorm, and if gradients are switched off; FloatingPointError when a
     loss or a weight becomes NaN or infinite: G, D and the average then have the weights
-    of the last good record. Taught in notebook 04.
+    of the last good record. With ``run``, also OSError for a folder that cannot be
+    written, and ValueError for one with another or a damaged run: it stays as it is.
+    Taught in notebook 04.
     """
     check_start(G, D, images, config)
     noise = stream("noise", config.seed, images.device)
-    batches = endless_batches(images, config.batch_size, config.seed)
+    parts = {"G": G, "D": D, "noise": noise}
+    saved = RunFolder(run, config, [update, rate], [images], parts)
+    batches = endless_batches(images, config.batch_size, config.seed, saved.step)
 
     def move(opt_d: Optimizer, opt_g: Optimizer, progress: float) -> Moved:
         real = next(batches)
         z = new_noise(len(real), G.latent_dim, noise)
         return update(D, opt_d, opt_g, real, G(z), progress)  # one batch of fakes
 
-    return run(G, D, config, move, rate)
+    return loop(G, D, config, move, rate, saved)
 
 
 def check_start(G: nn.Module, D: nn.Module, images: Tensor, config: TrainConfig):
@@ -126,17 +140,18 @@ def check_start(G: nn.Module, D: nn.Module, images: Tensor, config: TrainConfig)
         raise wrong(ValueError, got, f"a batch of {expected} or more", fix)
 
 
-def run(
+def loop(
     G: nn.Module,
     D: nn.Module,
     config: TrainConfig,
     move: Callable[[Optimizer, Optimizer, float], Moved],
     rate: Callable[[float], float],
+    saved: RunFolder,
 ) -> Iterator[Record]:
     """Call ``move(opt_d, opt_g, progress)`` for each step; yield records.
 
     This is what all kinds of training share: optimizers, rates, average, records, guard
-    against NaN, and Ctrl-C. ``move`` moves both players once.
+    against NaN, Ctrl-C, and saving. ``move`` moves both players once.
     """
     torch.set_flush_denormal(True)  # tiny numbers near 1e-40 slow CPUs down
     # fused: one pass over the weights instead of a Python loop
@@ -145,9 +160,15 @@ def run(
     G.train()
     D.train()
     averaged = copy.deepcopy(G).requires_grad_(False).eval()
+    saved.restore(averaged=averaged, opt_g=opt_g, opt_d=opt_d)
+    record = seen = None
     meter = Meter(config, G, D, averaged)
+    if saved.history:
+        record = Record(**vars(saved.history[-1]), averaged=averaged)
+        meter.steps = meter.good_step = saved.step
+        meter.seconds = record.seconds
     try:
-        for step in range(config.steps):
+        for step in range(saved.step, config.steps):
             progress = step / config.steps
             opt_g.param_groups[0]["lr"] = config.lr_g * rate(progress)
             opt_d.param_groups[0]["lr"] = config.lr_d * rate(progress)
@@ -155,12 +176,20 @@ def run(
             move_average(averaged, G, config.ema_share * step)
             meter.add(moved)
             if meter.steps % config.record_every == 0 or meter.steps == config.steps:
-                yield meter.record()
+                record = meter.record()
+                saved.keep(record)
+                yield record
+                seen = record
+                saved.save()
                 meter.go_on()
     except KeyboardInterrupt:
         print(f"Stopped after {meter.steps} of {config.steps} steps; weights are kept.")
-        if meter.kept or meter.steps == 0:
-            yield meter.record()
+        if meter.kept or record is None:
+            record = meter.record()
+    finally:
+        saved.save(last=True)
+    if record is not seen:  # stopped, or there was nothing left to do
+        yield record
 
 
 def new_noise(count: int, latent_dim: int, generator: torch.Generator) -> Tensor:
@@ -168,13 +197,20 @@ def new_noise(count: int, latent_dim: int, generator: torch.Generator) -> Tensor
     return torch.randn(count, latent_dim, generator=generator, device=generator.device)
 
 
-def endless_batches(images: Tensor, batch_size: int, seed: int) -> Iterator[Tensor]:
-    """Yield batches of images without end, in a new order on each pass."""
+def endless_batches(
+    images: Tensor, batch_size: int, seed: int, skip: int = 0
+) -> Iterator[Tensor]:
+    """Yield batches of images without end, in a new order on each pass.
+
+    The first ``skip`` batches are left out.
+    """
     order = stream("order", seed, images.device)
     count = len(images)
     while True:
         for chosen in batch_indices(count, batch_size, generator=order, drop_last=True):
-            yield images[chosen]
+            skip -= 1
+            if skip < 0:
+                yield images[chosen]
 
 
 @torch.no_grad()

@@ -15,7 +15,8 @@ from ganlib.checks import check_images
 from ganlib.latent import stream
 from ganlib.losses import cycle_loss, g_loss_non_saturating, identity_loss
 from ganlib.steps import Moved, constant_rate, d_step, take_step
-from ganlib.training import Record, TrainConfig, check_start, endless_batches, run
+from ganlib.storage import Folder, RunFolder
+from ganlib.training import Record, TrainConfig, check_start, endless_batches, loop
 
 
 class Residual(nn.Module):
@@ -190,6 +191,7 @@ def train_translation(
     config: TrainConfig,
     update: Callable = cycle_update,
     rate: Callable[[float], float] = constant_rate,
+    run: Folder | None = None,
 ) -> Iterator[Record]:
     """Train both translators and D = [D_a, D_b] on images of A and B; yield records.
 
@@ -202,20 +204,23 @@ def train_translation(
     """
     check_start(G.to_a, D[0], images_a, config)
     check_start(G.to_b, D[1], images_b, config)
-    # each domain has its own order
-    batches = [
-        endless_batches(images, config.batch_size, config.seed + i)
-        for i, images in enumerate((images_a, images_b))
-    ]
     pools = [
         ImagePool(50, stream(f"pool {name}", config.seed, images_a.device))
         for name in "ab"
+    ]
+    parts = {"G": G, "D": D, "pool a": pools[0], "pool b": pools[1]}
+    data = images_a, images_b
+    saved = RunFolder(run, config, [update, rate], data, parts)
+    # each domain has its own order
+    batches = [
+        endless_batches(images, config.batch_size, config.seed + i, saved.step)
+        for i, images in enumerate(data)
     ]
 
     def move(opt_d: Optimizer, opt_g: Optimizer, progress: float) -> Moved:
         return update(G, D, opt_d, opt_g, *map(next, batches), pools, progress)
 
-    return run(G, D, config, move, rate)
+    return loop(G, D, config, move, rate, saved)
 
 
 # Two second domains, made from images (N, 1, H, W) of light strokes on black. Each

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganlib import checkpoint, files
+from ganlib import checkpoint, storage
 from ganlib.checkpoint import load_networks, load_or_train, save_networks
 from ganlib.conditional import ConditionalGenerator, ProjectionDiscriminator
 from ganlib.judge import train_judge
@@ -152,7 +152,7 @@ def test_flipped_bits_and_truncations_are_noticed(saved):
 def test_right_checksum_does_not_help_facts_that_do_not_fit(pair, saved):
     networks = nn.ModuleDict({"G": pair[0], "D": pair[1]})
     for facts in ({"latent_dim": 6, "image_shape": [1, 4, 4]}, {"accuracy": 0.9}, []):
-        files.write(saved, networks.state_dict(), facts)
+        storage.write(saved, networks.state_dict(), facts)
         with pytest.raises(ValueError, match=r"is damaged \("):
             load_networks(saved)
 

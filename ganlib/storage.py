@@ -1,0 +1,260 @@
+"""Files that are written whole or not at all, and runs that go on from them."""
+
+import hashlib
+import json
+import os
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import SimpleNamespace
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ganlib import __version__
+from ganlib.checks import wrong
+from ganlib.data import fingerprint
+
+SECONDS = 30.0  # at least, between two saves of a run
+# What a damaged file can cause, when it is read and when its content is used.
+DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, RuntimeError)
+Folder = str | Path
+Tensors = dict[str, Tensor]
+
+
+def write(path: Path, tensors: Tensors, facts: dict, before: Path | None = None):
+    """Write a file beside ``path``, read it back, and move it into place.
+
+    Facts are what JSON knows, and NaN. The file that is there goes to ``before``, if
+    that is given.
+    """
+    tensors = {name: values.cpu().contiguous() for name, values in tensors.items()}
+    words = json.dumps(facts)
+    content = save(tensors, {"facts": words, "sha256": checksum(words, tensors)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")  # each process its own
+    try:
+        with open(unfinished, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        read(unfinished)
+        if before and path.exists():
+            os.replace(path, before)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    with suppress(OSError):  # the disk must get the names, too; Windows cannot wait
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read(path: Path) -> tuple[Tensors, dict]:
+    """Return the tensors and the facts; a damaged file raises one of ``DAMAGE``."""
+    with safe_open(path, "pt") as file:
+        words, right = (file.metadata()[key] for key in ("facts", "sha256"))
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    if checksum(words, tensors) != right:
+        raise ValueError("the checksum is wrong")
+    return tensors, json.loads(words)
+
+
+def checksum(words: str, tensors: Tensors) -> str:
+    """Return the SHA-256 of everything that a file holds."""
+    values = fingerprint(*(tensors[name] for name in sorted(tensors)))
+    return hashlib.sha256(f"{words} {sorted(tensors)} {values}".encode()).hexdigest()
+
+
+def save_run(folder: Folder, run: SimpleNamespace) -> None:
+    """Save a run, as ``load_run`` returns it, in ``folder``/run.safetensors.
+
+    The one before becomes previous.safetensors when the new one has been written and
+    read back. Whatever stops the computer, and whenever: one of the two is whole.
+
+    Raises OSError if it cannot be written, one of ``DAMAGE`` if it comes back wrong.
+    """
+    facts = vars(run) | {"history": [vars(record) for record in run.history]}
+    newest, before = paths(folder)
+    write(newest, facts.pop("tensors"), facts, before)
+
+
+def load_run(folder: Folder) -> SimpleNamespace:
+    """Return the run that ``train(…, run=folder)`` saved; its tensors are on the CPU.
+
+    ``TrainConfig(**run.config)`` is its config. ``run.history`` are its records without
+    their network: ``show_curves(run.history)`` draws them. With its ``tensors``,
+    ``G.load_state_dict(part(run.tensors, "averaged"))`` makes any G the averaged one;
+    so do "G" and "D". ``run.about`` says in words and checksums what learned from what,
+    and ``run.versions`` has those of torch and ganlib.
+    If run.safetensors is damaged, a line says so, and previous.safetensors is read.
+
+    Raises FileNotFoundError if there is no run, ValueError if none is whole.
+    """
+    for path in paths(folder):
+        try:
+            tensors, facts = read(path)
+            history = [SimpleNamespace(**row) for row in facts.pop("history")]
+            return SimpleNamespace(**facts, history=history, tensors=tensors)
+        except FileNotFoundError:
+            continue
+        except DAMAGE as error:
+            print(f"{path} is damaged ({error}).")
+    if not any(path.exists() for path in paths(folder)):
+        raise FileNotFoundError(f"{folder} holds no run: train(…, run=…) saves one.")
+    got, fix = f"the run in {folder} is damaged", "delete it, or name another folder"
+    raise wrong(ValueError, got, "a whole one", fix)
+
+
+def paths(folder: Folder) -> list[Path]:
+    """Return where a run is saved, and where the save before it is."""
+    names = "run.safetensors", "previous.safetensors"
+    return [Path(folder).expanduser() / name for name in names]
+
+
+def part(tensors: Tensors, name: str) -> Tensors:
+    """Return the tensors of one part of a run, as its ``state_dict`` calls them."""
+    names = (key for key in tensors if key.startswith(f"{name}/"))
+    return {key.removeprefix(f"{name}/"): tensors[key] for key in names}
+
+
+class RunFolder:
+    """Keeps a run in a folder, and goes on with the one that is there.
+
+    ``functions`` are its update and its rate, ``data`` what it learns from, and
+    ``parts`` all that has a state: networks, optimizers, generators of random numbers,
+    and pools of images. ``step`` is how far it is. Without a folder, nothing is kept.
+
+    Raises OSError if the folder cannot be written, ValueError if it holds another run
+    or a damaged one.
+    """
+
+    def __init__(self, folder: Folder | None, config, functions, data, parts: dict):
+        self.folder, self.parts = folder, parts
+        self.step, self.history, self.latest = 0, [], None
+        if folder is None:
+            return
+        check_folder(folder)
+        for name, value in getattr(functions[0], "keywords", {}).items():
+            if isinstance(value, torch.Generator):  # as for wasserstein_update
+                parts[f"update {name}"] = value
+        sizes = [f"{tuple(x.shape)} on {x.device.type}" for x in data]
+        about = {
+            "update, rate": re.sub(r" at 0x\w+", "", f"{functions}"),
+            "G, D": f"{describe(parts['G'])}, {describe(parts['D'])}",
+            "data": f"{sizes}, SHA-256 {fingerprint(*data)[:8]}",
+        }
+        config = vars(config) | {"betas": list(config.betas)}  # as JSON has it
+        versions = {"torch": torch.__version__, "ganlib": __version__}
+        self.facts = {"config": config, "about": about, "versions": versions}
+        with suppress(FileNotFoundError):
+            self.latest = load_run(folder)
+            self.history = self.latest.history
+            self.step = self.history[-1].step
+            check_same(self.latest, config | about, self.step, folder)
+
+    def restore(self, **parts: object) -> None:
+        """Add parts, and give all of them the state that was saved, if there is one."""
+        self.parts |= parts
+        self.due = time.monotonic() + SECONDS
+        if self.latest:
+            for name, thing in self.parts.items():
+                set_state(thing, part(self.latest.tensors, name))
+            steps = f"{self.step} of {self.facts['config']['steps']} steps"
+            print(f"Going on after {steps}, from {self.folder}.")
+
+    def keep(self, record: object) -> None:
+        """Copy a record and all states, for ``save``."""
+        if self.folder is not None:
+            row = {k: v for k, v in vars(record).items() if k != "averaged"}
+            self.history = [*self.history, SimpleNamespace(**row)]
+            tensors = {
+                f"{name}/{key}": values.clone()
+                for name, thing in self.parts.items()
+                for key, values in state(thing).items()
+            }
+            content = {"history": self.history, "tensors": tensors}
+            self.latest = SimpleNamespace(**self.facts, **content)
+
+    def save(self, last: bool = False) -> None:
+        """Write what was kept, if it is the last or if the last time was long ago.
+
+        If that fails, a line says so, and the run goes on.
+        """
+        step = self.history[-1].step if self.history else 0
+        if step > self.step and (last or time.monotonic() >= self.due):
+            try:
+                save_run(self.folder, self.latest)
+                self.step = step
+            except (OSError, *DAMAGE) as error:
+                stays = f"{self.folder} stays at step {self.step}"
+                print(f"Step {step} could not be saved ({error}): {stays}.")
+            self.due = time.monotonic() + SECONDS
+
+
+def check_folder(folder: Folder) -> None:
+    """Raise an error unless files can be written in ``folder``, which is made."""
+    try:
+        path = Path(folder).expanduser()
+        path.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path).close()
+        for left in path.glob("run.safetensors.*"):  # by a process that was killed
+            left.unlink()
+    except OSError as error:
+        got, fix = f"{folder} cannot be written ({error.strerror})", "name another one"
+        raise wrong(type(error), got, "a folder for the run", fix) from None
+
+
+def check_same(run: SimpleNamespace, now: dict, step: int, folder: Folder) -> None:
+    """Raise an error unless a run is what is trained now; it may become longer."""
+    then = run.config | run.about | {"steps": max(step, now["steps"])}
+    for name, value in now.items():
+        if value != then[name]:
+            expected = f"{then[name]} as in the run in {folder}"
+            fix = "pass what it began with, or name another folder"
+            raise wrong(ValueError, f"{name}: {value}", expected, fix)
+
+
+def describe(network: nn.Module) -> str:
+    """Return the kind of a network, with a checksum of its layers and shapes."""
+    kinds = [type(layer).__name__ for layer in network.modules()]
+    shapes = [tuple(values.shape) for values in network.state_dict().values()]
+    return f"{kinds[0]} {checksum(f'{kinds} {shapes}', {})[:8]}"
+
+
+def state(thing: object) -> Tensors:
+    """Return the tensors that change in it during a run, under names; no copies."""
+    if isinstance(thing, nn.Module):
+        return thing.state_dict()
+    if isinstance(thing, torch.Generator):
+        return {"state": thing.get_state()}
+    if isinstance(thing, Optimizer):
+        states = thing.state_dict()["state"].items()
+        return {f"{i}/{key}": v for i, kept in states for key, v in kept.items()}
+    return {"images": thing.images, **state(thing.generator)}  # a pool
+
+
+def set_state(thing: object, saved: Tensors) -> None:
+    """Give it the tensors that ``state`` returned, where it is."""
+    if isinstance(thing, nn.Module):
+        thing.load_state_dict(saved)
+    elif isinstance(thing, torch.Generator):
+        thing.set_state(saved["state"])
+    elif isinstance(thing, Optimizer):
+        weights = [w for group in thing.param_groups for w in group["params"]]
+        for name, values in saved.items():
+            i, key = name.split("/")
+            w = weights[int(i)]
+            like = torch.empty((), device=w.device) if key == "step" else w
+            # fused Adam relies on the strides of the weights
+            thing.state[w][key] = torch.empty_like(like).copy_(values)
+    else:
+        thing.images = saved["images"].to(thing.images.device)
+        set_state(thing.generator, saved)

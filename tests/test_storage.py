@@ -1,0 +1,444 @@
+"""Runs that are stopped in all possible ways, and files that are spoiled."""
+
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from ganlib import storage
+from ganlib.checkpoint import save_networks
+from ganlib.conditional import (
+    ConditionalGenerator,
+    ProjectionDiscriminator,
+    train_conditional,
+)
+from ganlib.latent import stream
+from ganlib.models import Discriminator, Generator
+from ganlib.plots import show_curves
+from ganlib.steps import (
+    classic_update,
+    cosine_rate,
+    hinge_update,
+    r1_update,
+    wasserstein_update,
+)
+from ganlib.storage import load_run, part
+from ganlib.training import TrainConfig, train
+from ganlib.translation import (
+    BothWays,
+    PatchDiscriminator,
+    Translator,
+    train_translation,
+)
+
+CONFIG = TrainConfig(40, 8, record_every=10)
+SHAPE = (1, 4, 4)
+
+
+@pytest.fixture
+def begin(tiny_networks, tiny_images):
+    """A function that starts a run; its networks are the first and the second one."""
+
+    def make(run, update=classic_update, config=CONFIG, images=tiny_images, seed=0):
+        G, D = tiny_networks(seed)
+        return G, D, train(G, D, images, config, update, run=run)
+
+    return make
+
+
+@pytest.fixture
+def folder(begin, tmp_path, monkeypatch):
+    """A run that was left at step 20 of 40, with a save at step 10 before."""
+    monkeypatch.setattr(storage, "SECONDS", 0)
+    stop(begin(tmp_path / "run")[2], 20)
+    assert files(tmp_path / "run") == ["previous.safetensors", "run.safetensors"]
+    return tmp_path / "run"
+
+
+def stop(records, step):
+    for record in records:
+        if record.step == step:
+            return
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def numbers(records):
+    """What records say, but for the seconds and the network."""
+    rows = [vars(record).items() for record in records]
+    return repr(
+        [[v for k, v in row if k not in ("seconds", "averaged")] for row in rows]
+    )
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
+
+
+# --- stopped, and taken up
+
+
+@pytest.fixture
+def kinds(begin, tiny_images):
+    labels = torch.arange(len(tiny_images)) % 3
+
+    def conditional(run, config, seed):
+        torch.manual_seed(seed)
+        G = ConditionalGenerator(5, SHAPE, classes=3, size=2)
+        D = ProjectionDiscriminator(SHAPE, 3)
+        return G, D, train_conditional(G, D, tiny_images, labels, config, run=run)
+
+    def translation(run, config, seed):
+        torch.manual_seed(seed)
+        G = BothWays(Translator(SHAPE, 2), Translator(SHAPE, 2))
+        G.to(memory_format=torch.channels_last)  # and so are Adam's moments
+        D = nn.ModuleList([PatchDiscriminator(SHAPE, 2) for _ in "ab"])
+        images = tiny_images, -tiny_images.flip(0)
+        return G, D, train_translation(G, D, *images, config, run=run)
+
+    def wasserstein(run, config, seed):
+        generator = stream("between", 0)
+        update = partial(wasserstein_update, generator=generator)
+        return begin(run, update, config, seed=seed)
+
+    r1 = partial(begin, update=partial(r1_update, gamma=0.1))
+    return {
+        "classic": begin,
+        "r1": r1,
+        "wasserstein": wasserstein,
+        "conditional": conditional,
+        "translation": translation,
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps"),
+    [
+        ("classic", 400),
+        ("r1", 400),
+        ("wasserstein", 40),
+        ("conditional", 40),
+        ("translation", 60),
+    ],
+)
+def test_stopped_run_is_bit_for_bit_one_that_was_not(
+    kinds, tmp_path, capsys, kind, steps
+):
+    config = TrainConfig(steps, 8, record_every=10)
+    with torch.random.fork_rng(devices=[]):
+        *whole, records = kinds[kind](None, config=config, seed=0)
+        expected = list(records)
+        stop(kinds[kind](tmp_path / "run", config=config, seed=0)[2], steps // 2)
+        list(kinds[kind](tmp_path / "whole", config=config, seed=0)[2])
+        *networks, records = kinds[kind](tmp_path / "run", config=config, seed=1)
+        found = list(records)
+    sentence = (
+        f"Going on after {steps // 2} of {steps} steps, from {tmp_path / 'run'}.\n"
+    )
+    assert capsys.readouterr().out == sentence
+    for first, second in zip(whole, networks, strict=True):
+        assert same(first.state_dict(), second.state_dict())
+    assert numbers(found) == numbers(expected[len(found) :])
+    stopped, whole = load_run(tmp_path / "run"), load_run(tmp_path / "whole")
+    assert numbers(stopped.history) == numbers(expected)
+    assert same(stopped.tensors, whole.tensors)
+    assert same(part(stopped.tensors, "averaged"), expected[-1].averaged.state_dict())
+    seconds = [record.seconds for record in stopped.history]
+    assert seconds == sorted(seconds)
+
+
+def test_ctrl_c_within_a_step_keeps_the_last_record(begin, tmp_path, capsys):
+    _, D, records = begin(tmp_path)
+    D.register_forward_pre_hook(press_ctrl_c(2 * 26))  # D has moved, and G has not
+    assert [record.step for record in records] == [10, 20, 25]
+    assert load_run(tmp_path).history[-1].step == 20
+    _, D, records = begin(tmp_path, seed=1)
+    D.register_forward_pre_hook(press_ctrl_c(1))
+    assert [record.step for record in records] == [20]  # nothing new, but a record
+    assert "Stopped after 20 of 40" in capsys.readouterr().out
+    list(begin(tmp_path, seed=1)[2])
+    list(begin(tmp_path / "whole")[2])
+    assert same(load_run(tmp_path).tensors, load_run(tmp_path / "whole").tensors)
+
+
+def press_ctrl_c(call):
+    def press(D, _):
+        if D.calls == call - 1:
+            raise KeyboardInterrupt
+
+    return press
+
+
+@pytest.mark.parametrize("name", ["clone", "save_run"])
+def test_ctrl_c_while_it_saves_loses_no_record(begin, folder, monkeypatch, name):
+    def press(*_, **__):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage, "SECONDS", 0)
+    target = torch.Tensor if name == "clone" else storage
+    records = begin(folder)[2]
+    next(records)
+    monkeypatch.setattr(target, name, press)
+    assert [record.step for record in records] == [40] * (name == "clone")
+    assert load_run(folder).history[-1].step == 30
+
+
+def test_finished_run_gives_its_last_record_and_may_become_longer(begin, tmp_path):
+    short = replace(CONFIG, steps=20)
+    *_, last = begin(tmp_path, config=short)[2]
+    (again,) = begin(tmp_path, config=short, seed=1)[2]
+    assert numbers([again]) == numbers([last])
+    assert same(again.averaged.state_dict(), last.averaged.state_dict())
+    assert [record.step for record in begin(tmp_path, seed=1)[2]] == [30, 40]
+    list(begin(tmp_path / "whole")[2])
+    assert same(load_run(tmp_path).tensors, load_run(tmp_path / "whole").tensors)
+    with pytest.raises(ValueError, match="steps: 20, expected 40 as in the run in"):
+        begin(tmp_path, config=short)
+
+
+def test_run_is_saved_so_many_seconds_after_the_last_time(begin, tmp_path, monkeypatch):
+    clock = iter(range(1000))  # each look takes a second
+    monkeypatch.setattr(storage.time, "monotonic", clock.__next__)
+    monkeypatch.setattr(storage, "SECONDS", 4)
+    steps = []
+    monkeypatch.setattr(
+        storage, "save_run", lambda _, run: steps.append(run.history[-1].step)
+    )
+    config = replace(CONFIG, record_every=1)
+    stop(begin(tmp_path, config=config)[2], 18)
+    assert steps == [4, 8, 12, 16, 18]
+
+
+def test_what_was_saved_can_be_looked_at(begin, tiny_networks, folder):
+    run = load_run(str(folder))
+    assert TrainConfig(**run.config) == CONFIG
+    assert run.versions["torch"] == torch.__version__
+    assert show_curves(run.history).lines
+    G = tiny_networks(1)[0]
+    G.load_state_dict(part(run.tensors, "averaged"))
+    with pytest.raises(FileNotFoundError, match=r"holds no run: train\("):
+        load_run(folder / "other")
+
+
+def test_nan_is_kept_where_it_means_something_and_never_saved_as_weights(
+    begin, tmp_path
+):
+    G, _, records = begin(tmp_path, hinge_update)
+    next(records)
+    G.net[0].weight.data.fill_(math.nan)
+    with pytest.raises(FloatingPointError, match="back at step 10"):
+        next(records)
+    (record,) = load_run(tmp_path).history
+    assert math.isnan(record.d_real)
+    assert math.isfinite(record.d_loss)
+    list(begin(tmp_path, hinge_update)[2])
+    assert len(load_run(tmp_path).history) == 4
+
+
+# --- another run
+
+
+def test_folder_of_another_run_is_refused_and_stays(
+    begin, folder, tiny_images, tiny_networks
+):
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for others, sentence in (
+        ({"config": replace(CONFIG, lr_g=0.5)}, "lr_g: 0.5, expected 0.001 as in the"),
+        ({"config": replace(CONFIG, betas=(0.5, 0.9))}, r"betas: \[0.5, 0.9\], expec"),
+        ({"images": tiny_images.flip(0)}, r"data: \['\(50, 1, 4, 4\) on cpu'\], SHA"),
+        ({"update": partial(r1_update, gamma=2)}, r"update.*<function r1_update>, gam"),
+    ):
+        with pytest.raises(ValueError, match=f"^{sentence}.*, or name another folder"):
+            begin(folder, **others)
+    G, D = tiny_networks()
+    D.net.append(nn.Identity())
+    with pytest.raises(ValueError, match=r"G, D: TinyGenerator .*, TinyDiscriminator "):
+        train(G, D, tiny_images, CONFIG, run=folder)
+    with pytest.raises(ValueError, match=r"rate: .*cosine_rate"):
+        train(*tiny_networks(), tiny_images, CONFIG, rate=cosine_rate, run=folder)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_file_that_is_no_run_is_refused(begin, tmp_path):
+    save_networks(
+        Generator(5, SHAPE), Discriminator(SHAPE), tmp_path / "run.safetensors"
+    )
+    with pytest.raises(ValueError, match=r"run in .* is damaged, expected a whole one"):
+        begin(tmp_path)
+
+
+# --- faults
+
+
+def test_truncated_file_gives_way_to_the_one_before(folder, begin, capsys):
+    newest, before = storage.paths(folder)
+    whole = newest.read_bytes()
+    for sixteenth in range(16):
+        newest.write_bytes(whole[: len(whole) * sixteenth // 16])
+        assert load_run(folder).history[-1].step == 10
+        assert "run.safetensors is damaged (" in capsys.readouterr().out
+    assert [record.step for record in begin(folder)[2]] == [20, 30, 40]
+    for path in (newest, before):
+        path.write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match="is damaged, expected a whole one: delete it"):
+        begin(folder)
+    assert newest.read_bytes() == before.read_bytes() == whole[:-1]
+
+
+def test_any_flipped_byte_is_noticed(folder):
+    newest, before = storage.paths(folder)
+    before.unlink()
+    whole = bytearray(newest.read_bytes())
+    for place in range(0, len(whole), 11):
+        newest.write_bytes(
+            whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :]
+        )
+        with pytest.raises(ValueError, match="is damaged, expected a whole one"):
+            load_run(folder)
+
+
+class FullDisk:
+    """A file on a disk that has room for half of what is written."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def write(self, content):
+        self.file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_full_disk_stops_no_run_and_spoils_no_save(folder, begin, monkeypatch, capsys):
+    def full(path, mode):
+        return FullDisk(open(path, mode))
+
+    monkeypatch.setattr(storage, "open", full, raising=False)
+    records = begin(folder)[2]
+    next(records)
+    assert next(records).step == 40
+    sentence = r"Step 30 could not be saved ([Errno 28] No space left on device): "
+    assert f"{sentence}{folder} stays at step 20.\n" in capsys.readouterr().out
+    monkeypatch.delattr(storage, "open")
+    assert load_run(folder).history[-1].step == 20
+    assert files(folder) == ["previous.safetensors", "run.safetensors"]
+    list(records)
+    assert load_run(folder).history[-1].step == 40
+
+
+def test_folder_that_cannot_be_written_is_refused_before_the_first_step(
+    begin, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=r"cannot be written \(.+\), expected a folder"):
+        begin(tmp_path / "file" / "run")
+
+    def forbidden(**_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(storage, "TemporaryFile", forbidden)
+    with pytest.raises(PermissionError, match=r"written \(Permission denied\), expec"):
+        begin(tmp_path)
+
+
+# Forks a run again and again, which saves after every step, and kills it with SIGKILL:
+# at a random moment, or in a save, at one of the calls that it is made of.
+KILLS = """
+import io, json, os, random, signal, stat, sys, time
+import torch
+from torch import nn
+from ganlib import storage
+from ganlib.training import TrainConfig, train
+
+torch.set_num_threads(1)
+random.seed(0)
+folder, real = storage.Path(sys.argv[1]), storage.save_run
+here = os.getpid()
+
+def run(folder, seconds, report=None, call=None, number=0):
+    def save_run(folder, run):
+        real(folder, run)
+        os.write(report, b"%d " % run.history[-1].step)
+
+    def die(*arguments):
+        nonlocal number
+        number -= 1
+        if number == 0:
+            if call == "fsync" and stat.S_ISREG(os.fstat(*arguments).st_mode):
+                os.truncate(*arguments, os.fstat(*arguments).st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments)
+
+    if report:
+        storage.save_run = save_run
+    if call:
+        original = getattr(os, call)
+        setattr(os, call, die)
+    storage.SECONDS, sys.stdout = seconds, io.StringIO()
+    torch.manual_seed(os.getpid() - here if folder.exists() else 0)
+    G = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    D = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1), nn.Flatten(0))
+    G.latent_dim = 3
+    points = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    list(train(G, D, points, TrainConfig(2000, 8, record_every=1), run=folder))
+
+def start(*arguments):
+    pid = os.fork()
+    if pid == 0:
+        run(*arguments)
+        os._exit(0)
+    return pid
+
+points = [("fsync", n) for n in range(1, 14)] + [("replace", n) for n in range(1, 13)]
+step, kills, lost, unfinished = 0, 0, 0, 0
+for call, number in [(None, 0)] * 25 + points:
+    reading, writing = os.pipe()
+    pid = start(folder, 0, writing, call, number)
+    if call is None:
+        time.sleep(random.uniform(0.0, 0.1))
+        os.kill(pid, signal.SIGKILL)
+    kills += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    os.close(writing)
+    done = os.read(reading, 1 << 20).split()
+    os.close(reading)
+    unfinished += len(list(folder.glob("run.safetensors.*")))
+    step = max([step, *map(int, done)])
+    found = storage.load_run(folder).history[-1].step if step else 0
+    lost += found < step
+    step = max(step, found)
+for path in (folder, folder / "whole"):
+    os.waitpid(start(path, 30), 0)
+a, b = (storage.load_run(path).tensors for path in (folder, folder / "whole"))
+same = a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+left = len(list(folder.glob("run.safetensors.*")))
+print(json.dumps([kills, lost, same, left, step, unfinished]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_run_survives_kill_9_at_fifty_moments(tmp_path):
+    command = [sys.executable, "-c", KILLS, str(tmp_path / "run")]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert not answer.stderr
+    kills, lost, same, left, step, unfinished = json.loads(answer.stdout)
+    assert (kills, lost, same, left) == (50, 0, True, 0)
+    assert 50 < step < 2000
+    assert unfinished > 10  # moments in which a file was half written
