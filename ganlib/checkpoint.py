@@ -169,5 +169,5 @@ def read(path: Path, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dic
 def _try(save_it: Callable, *arguments: object) -> None:
     try:
         save_it(*arguments)
-    except OSError as error:
+    except (OSError, *storage.DAMAGE) as error:
         print(f"The weights could not be stored for next time ({error}).")

@@ -203,7 +203,7 @@ def test_other_recipes_are_trained_again(cache, runs, tiny_images, monkeypatch):
         load_or_train(dataclasses.replace(TINY, ema_share=0.2), tiny_images)
         load_or_train(TINY, tiny_images.flip(0))
     assert runs.train.call_count == 3
-    monkeypatch.setattr(torch, "__version__", "99")
+    monkeypatch.setattr(torch, "__version__", "99.0.0")
     load_or_train(TINY, tiny_images)
     assert runs.train.call_count == 4
 

@@ -344,6 +344,37 @@ def test_full_disk_stops_no_run_and_spoils_no_save(folder, begin, monkeypatch, c
     assert load_run(folder).history[-1].step == 40
 
 
+def test_save_that_comes_back_wrong_replaces_nothing(
+    folder, begin, monkeypatch, capsys
+):
+    def spoil(tensors, facts):
+        content = bytearray(whole(tensors, facts))
+        content[-1] ^= 1
+        return content
+
+    whole = storage.save
+    monkeypatch.setattr(storage, "save", spoil)
+    list(begin(folder)[2])
+    assert "(the checksum is wrong): " in capsys.readouterr().out
+    assert load_run(folder).history[-1].step == 20
+
+
+def test_names_change_between_two_waits_for_the_disk(folder, begin, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+
+        def note(*arguments, name=name, real=real):
+            calls.append((name, str(arguments[-1]).rpartition("/")[2]))
+            real(*arguments)
+
+        monkeypatch.setattr(os, name, note)
+    stop(begin(folder)[2], 30)
+    names = "previous.safetensors", "run.safetensors"
+    assert [name for name, _ in calls] == ["fsync", "replace", "replace", "fsync"]
+    assert tuple(where for _, where in calls[1:3]) == names
+
+
 def test_folder_that_cannot_be_written_is_refused_before_the_first_step(
     begin, tmp_path, monkeypatch
 ):
