@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -189,7 +190,8 @@ class RunFolder:
         If that fails, a line says so, and the run goes on.
         """
         step = self.history[-1].step if self.history else 0
-        if step > self.step and (last or time.monotonic() >= self.due):
+        due = last or time.monotonic() >= self.due
+        if step > self.step and due and not sys.is_finalizing():  # torch still works
             try:
                 save_run(self.folder, self.latest)
                 self.step = step

@@ -207,6 +207,10 @@ def test_run_is_saved_so_many_seconds_after_the_last_time(begin, tmp_path, monke
     config = replace(CONFIG, record_every=1)
     stop(begin(tmp_path, config=config)[2], 18)
     assert steps == [4, 8, 12, 16, 18]
+    # A loop that Python's end stops: torch would abort the process.
+    monkeypatch.setattr(storage.sys, "is_finalizing", lambda: True)
+    stop(begin(tmp_path, config=config)[2], 3)
+    assert steps[5:] == []
 
 
 def test_what_was_saved_can_be_looked_at(begin, tiny_networks, folder):
