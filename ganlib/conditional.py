@@ -12,8 +12,9 @@ from ganlib.checks import check_images, check_noise, wrong
 from ganlib.latent import stream
 from ganlib.losses import d_loss, g_loss_non_saturating
 from ganlib.models import Discriminator, Generator
+from ganlib.parallel import own_rows
 from ganlib.steps import Moved, constant_rate, d_step, g_step, take_step
-from ganlib.storage import Folder, RunFolder
+from ganlib.storage import Folder, KeptRun
 from ganlib.training import (
     Record,
     TrainConfig,
@@ -183,18 +184,19 @@ def train_conditional(
     noise = stream("noise", config.seed, images.device)
     asked = stream("labels", config.seed, labels.device)
     data, parts = (images, labels), {"G": G, "D": D, "noise": noise, "labels": asked}
-    saved = RunFolder(run, config, [update, rate], data, parts)
+    saved = KeptRun(run, config, [update, rate], data, parts=parts)
     batches, named = (  # the same seed, and so the same order
         endless_batches(x, config.batch_size, config.seed, saved.step) for x in data
     )
 
     def move(opt_d: Optimizer, opt_g: Optimizer, progress: float) -> Moved:
-        real, real_labels = next(batches), next(named)
+        real, real_labels = own_rows(next(batches)), own_rows(next(named))
         chosen = torch.randint(
-            len(labels), (len(real),), generator=asked, device=labels.device
+            len(labels), (config.batch_size,), generator=asked, device=labels.device
         )
-        fake_labels = labels[chosen]
-        fake = G(new_noise(len(real), G.latent_dim, noise), fake_labels)
+        fake_labels = own_rows(labels[chosen])
+        z = own_rows(new_noise(config.batch_size, G.latent_dim, noise))
+        fake = G(z, fake_labels)
         return update(D, opt_d, opt_g, real, real_labels, fake, fake_labels, progress)
 
     return loop(G, D, config, move, rate, saved)

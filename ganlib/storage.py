@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from ganlib import __version__
 from ganlib.checks import wrong
 from ganlib.data import fingerprint
+from ganlib.parallel import rank
 
 SECONDS = 30.0  # at least, between two saves of a run
 # What a damaged file can cause, when it is read and when its content is used.
@@ -28,11 +29,11 @@ Folder = str | Path
 Tensors = dict[str, Tensor]
 
 
-def write(path: Path, tensors: Tensors, facts: dict, before: Path | None = None):
+def write(path: Path, tensors: Tensors, facts: dict) -> None:
     """Write a file beside ``path``, read it back, and move it into place.
 
-    Facts are what JSON knows, and NaN. The file that is there goes to ``before``, if
-    that is given.
+    Facts are what JSON knows, and NaN. Whatever stops the computer, and whenever: the
+    file that was there stays until the new one is on the disk and whole.
     """
     tensors = {name: values.cpu().contiguous() for name, values in tensors.items()}
     words = json.dumps(facts)
@@ -45,17 +46,13 @@ def write(path: Path, tensors: Tensors, facts: dict, before: Path | None = None)
             file.flush()
             os.fsync(file.fileno())
         read(unfinished)
-        if before and path.exists():
-            os.replace(path, before)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
-    with suppress(OSError):  # the disk must get the names, too; Windows cannot wait
+    with suppress(OSError):  # the disk must get the name, too; Windows cannot wait
         handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        os.fsync(handle)
+        os.close(handle)
 
 
 def read(path: Path) -> tuple[Tensors, dict]:
@@ -75,16 +72,12 @@ def checksum(words: str, tensors: Tensors) -> str:
 
 
 def save_run(folder: Folder, run: SimpleNamespace) -> None:
-    """Save a run, as ``load_run`` returns it, in ``folder``/run.safetensors.
-
-    The one before becomes previous.safetensors when the new one has been written and
-    read back. Whatever stops the computer, and whenever: one of the two is whole.
+    """Save a run, as ``load_run`` returns it, in ``folder``.
 
     Raises OSError if it cannot be written, one of ``DAMAGE`` if it comes back wrong.
     """
     facts = vars(run) | {"history": [vars(record) for record in run.history]}
-    newest, before = paths(folder)
-    write(newest, facts.pop("tensors"), facts, before)
+    write(run_file(folder), facts.pop("tensors"), facts)
 
 
 def load_run(folder: Folder) -> SimpleNamespace:
@@ -95,29 +88,24 @@ def load_run(folder: Folder) -> SimpleNamespace:
     ``G.load_state_dict(part(run.tensors, "averaged"))`` makes any G the averaged one;
     so do "G" and "D". ``run.about`` says in words and checksums what learned from what,
     and ``run.versions`` has those of torch and ganlib.
-    If run.safetensors is damaged, a line says so, and previous.safetensors is read.
 
-    Raises FileNotFoundError if there is no run, ValueError if none is whole.
+    Raises FileNotFoundError if there is no run, ValueError if it is damaged.
     """
-    for path in paths(folder):
-        try:
-            tensors, facts = read(path)
-            history = [SimpleNamespace(**row) for row in facts.pop("history")]
-            return SimpleNamespace(**facts, history=history, tensors=tensors)
-        except FileNotFoundError:
-            continue
-        except DAMAGE as error:
-            print(f"{path} is damaged ({error}).")
-    if not any(path.exists() for path in paths(folder)):
+    path = run_file(folder)
+    if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no run: train(…, run=…) saves one.")
-    got, fix = f"the run in {folder} is damaged", "delete it, or name another folder"
-    raise wrong(ValueError, got, "a whole one", fix)
+    try:
+        tensors, facts = read(path)
+        history = [SimpleNamespace(**row) for row in facts.pop("history")]
+    except DAMAGE as error:
+        got = f"the run in {folder} is damaged ({error})"
+        fix = "delete it, or name another folder"
+        raise wrong(ValueError, got, "a whole one", fix) from None
+    return SimpleNamespace(**facts, history=history, tensors=tensors)
 
 
-def paths(folder: Folder) -> list[Path]:
-    """Return where a run is saved, and where the save before it is."""
-    names = "run.safetensors", "previous.safetensors"
-    return [Path(folder).expanduser() / name for name in names]
+def run_file(folder: Folder) -> Path:
+    return Path(folder).expanduser() / "run.safetensors"
 
 
 def part(tensors: Tensors, name: str) -> Tensors:
@@ -126,88 +114,100 @@ def part(tensors: Tensors, name: str) -> Tensors:
     return {key.removeprefix(f"{name}/"): tensors[key] for key in names}
 
 
-class RunFolder:
-    """Keeps a run in a folder, and goes on with the one that is there.
+class KeptRun:
+    """A run at its last record: kept in memory and, if there is a folder, on disk.
 
     ``functions`` are its update and its rate, ``data`` what it learns from, and
     ``parts`` all that has a state: networks, optimizers, generators of random numbers,
-    and pools of images. ``step`` is how far it is. Without a folder, nothing is kept.
+    and pools of images. It goes on with the run that is in the folder.
 
     Raises OSError if the folder cannot be written, ValueError if it holds another run
     or a damaged one.
     """
 
-    def __init__(self, folder: Folder | None, config, functions, data, parts: dict):
-        self.folder, self.parts = folder, parts
-        self.step, self.history, self.latest = 0, [], None
+    def __init__(self, folder=None, config=None, functions=(), data=(), *, parts: dict):
+        self.folder, self.parts, self.history, self.saved = folder, parts, [], 0
         if folder is None:
             return
-        check_folder(folder)
         for name, value in getattr(functions[0], "keywords", {}).items():
             if isinstance(value, torch.Generator):  # as for wasserstein_update
                 parts[f"update {name}"] = value
         sizes = [f"{tuple(x.shape)} on {x.device.type}" for x in data]
+        layers = [str(parts[player]) for player in ("G", "D")]
         about = {
             "update, rate": re.sub(r" at 0x\w+", "", f"{functions}"),
-            "G, D": f"{describe(parts['G'])}, {describe(parts['D'])}",
+            "G, D": [f"{x.partition('(')[0]} {checksum(x, {})[:8]}" for x in layers],
             "data": f"{sizes}, SHA-256 {fingerprint(*data)[:8]}",
         }
         config = vars(config) | {"betas": list(config.betas)}  # as JSON has it
         versions = {"torch": torch.__version__, "ganlib": __version__}
         self.facts = {"config": config, "about": about, "versions": versions}
-        with suppress(FileNotFoundError):
-            self.latest = load_run(folder)
-            self.history = self.latest.history
-            self.step = self.history[-1].step
-            check_same(self.latest, config | about, self.step, folder)
+        check_folder(folder)
+        if run_file(folder).exists():
+            run = load_run(folder)
+            self.history, self.tensors = run.history, run.tensors
+            self.saved = self.step
+            check_same(run, config | about, self.step, folder)
 
-    def restore(self, **parts: object) -> None:
-        """Add parts, and give all of them the state that was saved, if there is one."""
+    @property
+    def step(self) -> int:
+        return self.history[-1].step if self.history else 0
+
+    def start(self, **parts: object) -> None:
+        """Add parts, and give all of them the state on disk, if there is one."""
         self.parts |= parts
         self.due = time.monotonic() + SECONDS
-        if self.latest:
-            for name, thing in self.parts.items():
-                set_state(thing, part(self.latest.tensors, name))
+        if self.history:
+            self.go_back()
             steps = f"{self.step} of {self.facts['config']['steps']} steps"
             print(f"Going on after {steps}, from {self.folder}.")
+        else:
+            self.keep()
 
-    def keep(self, record: object) -> None:
-        """Copy a record and all states, for ``save``."""
-        if self.folder is not None:
-            row = {k: v for k, v in vars(record).items() if k != "averaged"}
-            self.history = [*self.history, SimpleNamespace(**row)]
-            tensors = {
-                f"{name}/{key}": values.clone()
-                for name, thing in self.parts.items()
-                for key, values in state(thing).items()
-            }
-            content = {"history": self.history, "tensors": tensors}
-            self.latest = SimpleNamespace(**self.facts, **content)
+    def keep(self, *records: object) -> None:
+        """Add a record, and copy all states: for ``save`` and ``go_back``."""
+        rows = [SimpleNamespace(**vars(record)) for record in records]
+        for row in rows:
+            del row.averaged
+        states = {name: state(thing).items() for name, thing in self.parts.items()}
+        names = [
+            (f"{name}/{key}", v) for name, kept in states.items() for key, v in kept
+        ]
+        tensors = {name: values.clone() for name, values in names}
+        self.history, self.tensors = [*self.history, *rows], tensors
+
+    def go_back(self) -> None:
+        """Give all parts the states that were copied last."""
+        for name, thing in self.parts.items():
+            set_state(thing, part(self.tensors, name))
 
     def save(self, last: bool = False) -> None:
         """Write what was kept, if it is the last or if the last time was long ago.
 
         If that fails, a line says so, and the run goes on.
         """
-        step = self.history[-1].step if self.history else 0
         due = last or time.monotonic() >= self.due
-        if step > self.step and due and not sys.is_finalizing():  # torch still works
-            try:
-                save_run(self.folder, self.latest)
-                self.step = step
-            except (OSError, *DAMAGE) as error:
-                stays = f"{self.folder} stays at step {self.step}"
-                print(f"Step {step} could not be saved ({error}): {stays}.")
-            self.due = time.monotonic() + SECONDS
+        if self.folder is None or rank() > 0 or self.step == self.saved or not due:
+            return
+        if sys.is_finalizing():  # torch would abort the process
+            return
+        content = {"history": self.history, "tensors": self.tensors}
+        try:
+            save_run(self.folder, SimpleNamespace(**self.facts, **content))
+            self.saved = self.step
+        except (OSError, *DAMAGE) as error:
+            stays = f"{self.folder} stays at step {self.saved}"
+            print(f"Step {self.step} could not be saved ({error}): {stays}.")
+        self.due = time.monotonic() + SECONDS
 
 
 def check_folder(folder: Folder) -> None:
     """Raise an error unless files can be written in ``folder``, which is made."""
+    path = run_file(folder)
     try:
-        path = Path(folder).expanduser()
-        path.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=path).close()
-        for left in path.glob("run.safetensors.*"):  # by a process that was killed
+        path.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path.parent).close()
+        for left in path.parent.glob(f"{path.name}.*"):  # by a process that was killed
             left.unlink()
     except OSError as error:
         got, fix = f"{folder} cannot be written ({error.strerror})", "name another one"
@@ -222,13 +222,6 @@ def check_same(run: SimpleNamespace, now: dict, step: int, folder: Folder) -> No
             expected = f"{then[name]} as in the run in {folder}"
             fix = "pass what it began with, or name another folder"
             raise wrong(ValueError, f"{name}: {value}", expected, fix)
-
-
-def describe(network: nn.Module) -> str:
-    """Return the kind of a network, with a checksum of its layers and shapes."""
-    kinds = [type(layer).__name__ for layer in network.modules()]
-    shapes = [tuple(values.shape) for values in network.state_dict().values()]
-    return f"{kinds[0]} {checksum(f'{kinds} {shapes}', {})[:8]}"
 
 
 def state(thing: object) -> Tensors:

@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from ganlib.checks import check_images, check_range, check_separate, wrong
 from ganlib.data import batch_indices
 from ganlib.latent import stream
+from ganlib.parallel import connect, own_rows
 from ganlib.steps import Moved, classic_update, constant_rate
-from ganlib.storage import Folder, RunFolder
+from ganlib.storage import Folder, KeptRun
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,12 @@ def train(
     check_start(G, D, images, config)
     noise = stream("noise", config.seed, images.device)
     parts = {"G": G, "D": D, "noise": noise}
-    saved = RunFolder(run, config, [update, rate], [images], parts)
+    saved = KeptRun(run, config, [update, rate], [images], parts=parts)
     batches = endless_batches(images, config.batch_size, config.seed, saved.step)
 
     def move(opt_d: Optimizer, opt_g: Optimizer, progress: float) -> Moved:
-        real = next(batches)
-        z = new_noise(len(real), G.latent_dim, noise)
+        real = own_rows(next(batches))
+        z = own_rows(new_noise(config.batch_size, G.latent_dim, noise))
         return update(D, opt_d, opt_g, real, G(z), progress)  # one batch of fakes
 
     return loop(G, D, config, move, rate, saved)
@@ -146,7 +147,7 @@ def loop(
     config: TrainConfig,
     move: Callable[[Optimizer, Optimizer, float], Moved],
     rate: Callable[[float], float],
-    saved: RunFolder,
+    saved: KeptRun | None = None,
 ) -> Iterator[Record]:
     """Call ``move(opt_d, opt_g, progress)`` for each step; yield records.
 
@@ -157,16 +158,17 @@ def loop(
     # fused: one pass over the weights instead of a Python loop
     opt_g = torch.optim.Adam(G.parameters(), config.lr_g, config.betas, fused=True)
     opt_d = torch.optim.Adam(D.parameters(), config.lr_d, config.betas, fused=True)
+    connect(G, opt_g)
+    connect(D, opt_d)
     G.train()
     D.train()
     averaged = copy.deepcopy(G).requires_grad_(False).eval()
-    saved.restore(averaged=averaged, opt_g=opt_g, opt_d=opt_d)
+    saved = saved or KeptRun(parts={"G": G, "D": D})
+    saved.start(averaged=averaged, opt_g=opt_g, opt_d=opt_d)
+    meter = Meter(config, averaged, saved)
     record = seen = None
-    meter = Meter(config, G, D, averaged)
     if saved.history:
         record = Record(**vars(saved.history[-1]), averaged=averaged)
-        meter.steps = meter.good_step = saved.step
-        meter.seconds = record.seconds
     try:
         for step in range(saved.step, config.steps):
             progress = step / config.steps
@@ -236,11 +238,11 @@ class Meter:
     No step waits for a number to reach Python: means are taken at a record.
     """
 
-    def __init__(self, config: TrainConfig, *networks: nn.Module):
-        self.config, self.networks = config, networks  # the average is the last one
+    def __init__(self, config: TrainConfig, averaged: nn.Module, saved: KeptRun):
+        self.config, self.averaged, self.saved = config, averaged, saved
         self.kept: list[Moved] = []
-        self.steps, self.seconds = 0, 0.0
-        self._keep_weights()
+        self.steps = saved.step
+        self.seconds = saved.history[-1].seconds if saved.history else 0.0
         self.go_on()
 
     def go_on(self) -> None:
@@ -257,25 +259,22 @@ class Meter:
         self.seconds += time.perf_counter() - self.started
         if self.kept:
             self._stop_unless_finite(sum(means[:2]))
-            self._keep_weights()
         self.kept.clear()
         seen = self.steps * self.config.batch_size
-        return Record(self.steps, seen, self.seconds, *means, self.networks[-1])
-
-    def _keep_weights(self) -> None:
-        states = [network.state_dict() for network in self.networks]
-        self.good_step, self.good = self.steps, copy.deepcopy(states)
+        return Record(self.steps, seen, self.seconds, *means, self.averaged)
 
     def _stop_unless_finite(self, losses: float) -> None:
-        states = [network.state_dict().values() for network in self.networks]
+        parts = self.saved.parts.values()
+        networks = [part for part in parts if isinstance(part, nn.Module)]
+        states = [network.state_dict().values() for network in networks]
         sums = [values.float().sum() for state in states for values in state]
         if math.isfinite(losses + torch.stack(sums).sum().item()):
             return
-        for network, state in zip(self.networks, self.good, strict=True):
-            network.load_state_dict(state)
+        self.saved.go_back()
+        good = self.saved.step
         raise FloatingPointError(
-            f"a loss or a weight became NaN or infinite between step {self.good_step} "
-            f"and step {self.steps}; G and D are back at step {self.good_step}: lower "
+            f"a loss or a weight became NaN or infinite between step {good} "
+            f"and step {self.steps}; G and D are back at step {good}: lower "
             f"lr_g and lr_d (now {self.config.lr_g:g} and {self.config.lr_d:g}), or "
             "start from smaller weights."
         )

@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from ganlib.checks import check_images
 from ganlib.latent import stream
 from ganlib.losses import cycle_loss, g_loss_non_saturating, identity_loss
+from ganlib.parallel import own_rows
 from ganlib.steps import Moved, constant_rate, d_step, take_step
-from ganlib.storage import Folder, RunFolder
+from ganlib.storage import Folder, KeptRun
 from ganlib.training import Record, TrainConfig, check_start, endless_batches, loop
 
 
@@ -210,7 +211,7 @@ def train_translation(
     ]
     parts = {"G": G, "D": D, "pool a": pools[0], "pool b": pools[1]}
     data = images_a, images_b
-    saved = RunFolder(run, config, [update, rate], data, parts)
+    saved = KeptRun(run, config, [update, rate], data, parts=parts)
     # each domain has its own order
     batches = [
         endless_batches(images, config.batch_size, config.seed + i, saved.step)
@@ -218,7 +219,8 @@ def train_translation(
     ]
 
     def move(opt_d: Optimizer, opt_g: Optimizer, progress: float) -> Moved:
-        return update(G, D, opt_d, opt_g, *map(next, batches), pools, progress)
+        a, b = (own_rows(next(images)) for images in batches)
+        return update(G, D, opt_d, opt_g, a, b, pools, progress)
 
     return loop(G, D, config, move, rate, saved)
 

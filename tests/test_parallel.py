@@ -1,0 +1,97 @@
+"""Two real processes that train as one."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+# Each process runs it, and leaves its weights after each of the runs in a file.
+WORKER = """
+import sys
+from functools import partial
+from pathlib import Path
+import torch
+from safetensors.torch import save_file
+from ganlib.conditional import (
+    ConditionalGenerator, ProjectionDiscriminator, train_conditional
+)
+from ganlib.models import Discriminator, Generator
+from ganlib.parallel import joined, rank
+from ganlib.steps import r1_update
+from ganlib.toys import PointDiscriminator, PointGenerator
+from ganlib.training import TrainConfig, train
+
+torch.set_default_dtype(torch.float64)  # Adam's first step makes much of rounding
+SHAPE = (1, 4, 4)
+data = torch.Generator().manual_seed(0)
+points = torch.randn(50, 2, generator=data)
+images = torch.rand(50, *SHAPE, generator=data) * 2 - 1
+r1 = partial(r1_update, gamma=0.3)
+
+def keep(name, G, D, records):
+    for record in records:
+        pass
+    networks = torch.nn.ModuleDict({"averaged": record.averaged, "G": G, "D": D})
+    save_file(networks.state_dict(), Path(sys.argv[1]) / f"{name}-{rank()}.safetensors")
+
+with joined("cpu"):
+    torch.manual_seed(rank())  # process 0 decides
+    for steps in (1, 50):
+        config = TrainConfig(steps, 48, record_every=steps)
+        G, D = PointGenerator(), PointDiscriminator()
+        keep(f"points-{steps}", G, D, train(G, D, points, config))
+        G, D = PointGenerator(), PointDiscriminator()
+        keep(f"r1-{steps}", G, D, train(G, D, points, config, r1))
+        G, D = Generator(5, SHAPE), Discriminator(SHAPE)
+        keep(f"images-{steps}", G, D, train(G, D, images, config))
+        G = ConditionalGenerator(5, SHAPE, classes=5)
+        D = ProjectionDiscriminator(SHAPE, 5)
+        labels = torch.arange(50) % 5
+        keep(f"labels-{steps}", G, D, train_conditional(G, D, images, labels, config))
+    G, D = Generator(5, SHAPE), Discriminator(SHAPE)
+    try:
+        next(train(G, D, images, TrainConfig(1, 15)))
+    except ValueError as error:
+        Path(sys.argv[1], f"error-{rank()}").write_text(str(error))
+"""
+KINDS = ["points", "r1", "images", "labels"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The weights after the same runs in one process and in each of two, by name."""
+    folders = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    (folders[0] / "worker.py").write_text(WORKER)
+    for start, folder in zip(([], torchrun), folders, strict=True):
+        command = [sys.executable, *start, folders[0] / "worker.py", folder]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+    one, two = ({f.stem: f for f in folder.iterdir()} for folder in folders)
+    return one, two
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_first_step_is_that_of_one_process(runs, kind):
+    one, two = (load_file(files[f"{kind}-1-0"]) for files in runs)
+    far = torch.cat([(two[key] - one[key]).abs().flatten() for key in one])
+    if kind in ("points", "r1"):
+        assert far.max() < 1e-12
+    else:  # with BatchNorm, each process normalizes its own 24 of the 48 fakes
+        assert far.max() < 6e-3
+        assert far.mean() < 6e-4  # Adam's first step moves a weight by 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_are_equal_bit_for_bit_in_both_processes(runs, kind):
+    first, second = (load_file(runs[1][f"{kind}-50-{rank}"]) for rank in (0, 1))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_batch_that_cannot_be_shared_is_refused(runs):
+    sentence = runs[1]["error-1"].read_text()
+    assert sentence == (
+        "batch_size is 15, expected a multiple of the 2 processes: write 30."
+    )
