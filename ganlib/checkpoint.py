@@ -1,4 +1,4 @@
-"""Networks and judges on disk: saved whole or not at all, checked when loaded."""
+"""Weights on disk, and networks and judges that are trained once, then loaded."""
 
 import hashlib
 import os
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from ganlib import storage
-from ganlib.checks import wrong
 from ganlib.conditional import (
     ConditionalGenerator,
     ProjectionDiscriminator,
@@ -19,73 +18,42 @@ from ganlib.conditional import (
 )
 from ganlib.data import fingerprint
 from ganlib.judge import Judge, train_judge
-from ganlib.models import Discriminator, Generator, new_networks
+from ganlib.models import new_networks
 from ganlib.training import TrainConfig, train
 
 # The code that decides how networks turn out: when it changes, they are trained again.
-CODE = (
-    "conditional",
-    "data",
-    "judge",
-    "latent",
-    "losses",
-    "models",
-    "steps",
-    "training",
-)
-PLAIN = (Generator, Discriminator)
-CONDITIONAL = (ConditionalGenerator, ProjectionDiscriminator)
-
-Pair = tuple[nn.Module, nn.Module]  # G and D, of one of these two pairs of types
+CODE = "conditional", "data", "judge", "latent", "losses", "models", "steps", "training"
 
 
-def save_networks(G: nn.Module, D: nn.Module, path: str | Path) -> None:
-    """Write both networks to ``path`` (.safetensors), with their sizes and a checksum.
+def save_weights(path: str | Path, **networks: nn.Module) -> None:
+    """Write the weights of networks to ``path`` (.safetensors), with a checksum.
 
-    They are a ``Generator`` and a ``Discriminator``, or a ``ConditionalGenerator`` and
-    a ``ProjectionDiscriminator``. The file is moved into place when it is complete. The
-    tensors are called "G.net.0.weight" and so on. Of a network from ``torch.compile``,
-    the original is saved.
-
-    Raises TypeError for networks that are not ganlib's: they could not be loaded.
+    The file is moved into place when it is complete. The tensors are named after the
+    networks: ``save_weights(path, G=G, D=D)`` writes "G.net.0.weight" and so on.
     """
-    G, D = (getattr(network, "_orig_mod", network) for network in (G, D))
-    kinds = type(G), type(D)
-    if kinds not in (PLAIN, CONDITIONAL):
-        got = "the networks are a {} and a {}".format(*(k.__name__ for k in kinds))
-        expected = "ganlib's Generator and Discriminator, or " + " and ".join(
-            kind.__name__ for kind in CONDITIONAL
-        )
-        fix = "write torch.save(network.state_dict(), path) for each"
-        raise wrong(TypeError, got, expected, fix)
-    facts = {"latent_dim": G.latent_dim, "image_shape": list(G.image_shape)}
-    if kinds == CONDITIONAL:
-        facts |= {"classes": G.classes, "size": G.embedding.embedding_dim}
-    weights = nn.ModuleDict({"G": G, "D": D}).state_dict()
-    storage.write(Path(path).expanduser(), weights, facts)
+    weights = nn.ModuleDict(networks).state_dict()
+    storage.write(Path(path).expanduser(), weights, {})
 
 
-def load_networks(path: str | Path) -> Pair:
-    """Return G and D as saved under ``path``: on the CPU, in eval mode, trainable.
+def load_weights(path: str | Path, **networks: nn.Module) -> None:
+    """Give networks the weights that ``save_weights`` wrote under the same names.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is damaged.
+    Raises FileNotFoundError if there is no such file, ValueError if it is damaged, or
+    holds weights of other networks.
     """
-
-    def build(facts: dict) -> nn.ModuleDict:
-        if "classes" in facts:
-            G = ConditionalGenerator(**facts)
-            D = ProjectionDiscriminator(facts["image_shape"], facts["classes"])
-        else:
-            G, D = Generator(**facts), Discriminator(facts["image_shape"])
-        return nn.ModuleDict({"G": G, "D": D})
-
-    pair, _ = read(Path(path).expanduser(), build)
-    return pair["G"], pair["D"]
+    path = Path(path).expanduser()
+    try:
+        weights, _ = storage.read(path)
+        nn.ModuleDict(networks).load_state_dict(weights)
+    except storage.DAMAGE as error:
+        cause = " ".join(str(error).split()).rstrip(".:")
+        fix = "load it into networks of the same kind, or delete it and save it again"
+        raise ValueError(f"{path} does not fit ({cause}): {fix}.") from None
 
 
 def load_or_train(
     config: TrainConfig, images: Tensor, labels: Tensor | None = None
-) -> Pair:
+) -> tuple[nn.Module, nn.Module]:
     """Return the averaged G and the D of this recipe on images (N, C, H, W) in [-1, 1].
 
     With labels (N,), these are a ``ConditionalGenerator`` and a
@@ -97,27 +65,30 @@ def load_or_train(
 
     Raises what ``train`` raises, and KeyboardInterrupt if the run is stopped.
     """
-    data = [images] if labels is None else [images, labels]
+    data, kinds, run = [images], [], train
+    if labels is not None:
+        classes, data = labels.max().item() + 1, [images, labels]
+        pair = ConditionalGenerator, ProjectionDiscriminator
+        kinds, run = (
+            [partial(kind, classes=classes) for kind in pair],
+            train_conditional,
+        )
     path = cache_path("networks", config, *data)
+    start = partial(new_networks, config.seed, tuple(images.shape[1:]), *kinds)
+    G, D = start()
     try:
-        pair = load_networks(path)
+        load_weights(path, G=G, D=D)
         print("Loaded the networks that were trained before.")
     except (FileNotFoundError, ValueError) as error:
         why = "are damaged" if isinstance(error, ValueError) else "are not here yet"
         print(f"Trained networks {why}: training them for {config.steps} steps.")
-        kinds, run = (PLAIN, train)
-        if labels is not None:
-            classes = labels.max().item() + 1
-            kinds = [partial(kind, classes=classes) for kind in CONDITIONAL]
-            run = train_conditional
-        networks = new_networks(config.seed, tuple(images.shape[1:]), *kinds)
-        G, D = (network.to(images.device) for network in networks)
+        G, D = (network.to(images.device) for network in start())
         *_, record = run(G, D, *data, config)
         if record.step < config.steps:
             raise KeyboardInterrupt("stopped early: nothing was saved") from None
-        pair = record.averaged.cpu(), D.cpu()
-        _try(save_networks, *pair, path)
-    G, D = (network.requires_grad_(False).eval() for network in pair)
+        G = record.averaged
+        _try(save_weights, path, G=G, D=D)
+    G, D = (network.cpu().requires_grad_(False).eval() for network in (G, D))
     return G, D
 
 
@@ -127,11 +98,12 @@ def load_or_train_judge(images: Tensor, labels: Tensor) -> Judge:
     It is loaded from the cache if the same code has trained it before on the same
     images, and otherwise trained and saved.
     """
-    path = cache_path("judges", "", images, labels)
+    path, judge = cache_path("judges", "", images, labels), Judge()
     try:
-        judge, facts = read(path, lambda _facts: Judge())
+        weights, facts = storage.read(path)
+        judge.load_state_dict(weights)
         judge.accuracy = facts["accuracy"]
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, *storage.DAMAGE):
         judge = train_judge(images, labels).cpu()
         facts = {"accuracy": judge.accuracy}
         _try(storage.write, path, judge.state_dict(), facts)
@@ -147,27 +119,8 @@ def cache_path(kind: str, settings: object, *data: Tensor) -> Path:
     return folder.expanduser() / kind / f"{digest.hexdigest()[:16]}.safetensors"
 
 
-def read(path: Path, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dict]:
-    """Return the network that ``build(facts)`` makes, with weights, and the facts."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no {path}: save networks there with save_networks(G, D, path)."
-        )
+def _try(save_it: Callable, *arguments: object, **networks: nn.Module) -> None:
     try:
-        weights, facts = storage.read(path)
-        with torch.random.fork_rng(devices=[]):
-            network = build(facts)
-        network.load_state_dict(weights)
-    except storage.DAMAGE as error:
-        cause = str(error).partition("\n")[0].rstrip(".:")
-        raise ValueError(
-            f"{path} is damaged ({cause}): delete it, train again, and save it again."
-        ) from None
-    return network.eval(), facts
-
-
-def _try(save_it: Callable, *arguments: object) -> None:
-    try:
-        save_it(*arguments)
+        save_it(*arguments, **networks)
     except (OSError, *storage.DAMAGE) as error:
         print(f"The weights could not be stored for next time ({error}).")
