@@ -20,12 +20,14 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
+from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 import ganlib.evaluation
+from ganlib.conditional import ConditionalGenerator
 from ganlib.judge import Judge, judge_features
 from ganlib.latent import sample_images
-from ganlib.losses import d_loss, r1_penalty, r2_penalty
+from ganlib.losses import d_loss, g_loss_non_saturating, r1_penalty, r2_penalty
 from ganlib.metrics import frechet_distance, precision_recall
 from ganlib.models import Discriminator, Generator, new_networks
 from ganlib.plots import png_bytes
@@ -280,6 +282,33 @@ def test_variants_with_labels_train_and_are_described(monkeypatch):
     one_each = IMAGES[:10].repeat(60, 1, 1, 1)
     assert conditional.describe(one_each)["due_to_label"] == pytest.approx(1, abs=0.01)
     assert same["due_to_label"] < 0.1
+
+
+def test_joined_d_depends_on_the_label():
+    D, labels = scripts.conditional.JoinedDiscriminator(), torch.arange(40) % 10
+    first = D(IMAGES[:40], labels)
+    assert first.shape == (40,)
+    assert (D(IMAGES[:40], (labels + 1) % 10) != first).all()
+
+
+def test_classifier_update_trains_both_on_the_classes():
+    conditional, real = scripts.conditional, IMAGES[:6]
+    labels, asked = torch.arange(6), torch.arange(6) + 3
+    G, D = ConditionalGenerator(), conditional.ClassifyingDiscriminator()
+    fake = G(torch.randn(6, 100), asked)
+    logits, classes = D(torch.cat([real, fake.detach()]))
+    loss = d_loss(logits[:6], logits[6:])
+    loss += 0.3 * cross_entropy(classes, torch.cat([labels, asked]))
+    of_d = torch.autograd.grad(loss, list(D.parameters()))
+    logits, classes = D(fake)
+    loss = g_loss_non_saturating(logits) + 0.3 * cross_entropy(classes, asked)
+    of_g = torch.autograd.grad(loss, list(G.parameters()), retain_graph=True)
+    opts = [torch.optim.SGD(network.parameters(), 0.0) for network in (D, G)]
+    pairs = real, labels, fake, asked
+    conditional.classifier_update(D, *opts, *pairs, 0.0, weight=0.3)
+    for network, gradients in ((D, of_d), (G, of_g)):
+        for weight, gradient in zip(network.parameters(), gradients, strict=True):
+            torch.testing.assert_close(weight.grad, gradient)
 
 
 def test_rivals_of_the_gan_train_and_draw(monkeypatch, tmp_path):
