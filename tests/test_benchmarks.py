@@ -545,6 +545,30 @@ def test_samples_are_judged_when_the_clock_says_so(monkeypatch):
     assert [tuple(row.values()) for row in rows] == known
 
 
+def test_hinge_update_moves_both_by_its_losses():
+    """D: max(0, 1 - D(x)) + max(0, 1 + D(G(z))), G: -D(G(z)), each on average."""
+    G, D = toys.networks(0)
+    with torch.no_grad():
+        D.net[-1].weight *= 20  # logits on both sides of -1 and 1
+    slow_G, slow_D = copy.deepcopy(G), copy.deepcopy(D)
+    real, z = torch.randn(50, 2), torch.randn(50, 2)
+    d_sgd, g_sgd = (torch.optim.SGD(n.parameters(), 0.1) for n in (D, G))
+    (loss, *scores), g_loss = toys.hinge_update(D, d_sgd, g_sgd, real, G(z), 0.5)
+    fake = slow_G(z)
+    right, wrong = slow_D(real), slow_D(fake.detach())
+    assert min(right) < -1 < 1 < max(right)
+    expected = (1 - right).clamp(min=0).mean() + (1 + wrong).clamp(min=0).mean()
+    expected.backward()
+    for moved, weight in zip(D.parameters(), slow_D.parameters(), strict=True):
+        torch.testing.assert_close(moved, weight - 0.1 * weight.grad)
+    g_expected = -D(fake).mean()
+    g_expected.backward()
+    for moved, weight in zip(G.parameters(), slow_G.parameters(), strict=True):
+        torch.testing.assert_close(moved, weight - 0.1 * weight.grad)
+    torch.testing.assert_close([loss, g_loss], [expected.detach(), g_expected.detach()])
+    assert scores == [None, None]  # which are not log-odds
+
+
 def test_every_objective_trains_on_a_toy_and_is_timed(monkeypatch):
     monkeypatch.setattr(toys, "STEPS", {"ring": 4, "grid": 4})
     for objective in toys.OBJECTIVES:
