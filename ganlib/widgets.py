@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import ipywidgets
 import torch
-from ipywidgets import HTML, FloatSlider, HBox, IntSlider, Play, VBox
+from ipywidgets import HTML, FloatSlider, HBox, IntSlider, Play, SelectionSlider, VBox
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from traitlets import link
@@ -93,49 +93,34 @@ class Comparison(Panel):
         return f"Both use the z of seeds {seeds}, row by row."
 
 
-class TimeScrubber(Panel):
-    """A slider over the time of a run; see ``scrub``.
+class FlipBook(Panel):
+    """A slider over the frames of a film or of a run; see ``flip`` and ``scrub``.
 
-    ``record`` and ``images`` are those at the moment that is shown.
+    ``frame`` is the one that is shown. ``plot``, if there is one, returns what is shown
+    beside it at a moment, an image (1, 3, H, W), shown by the one widget in ``curves``.
     """
 
-    def __init__(self, history, zoom):
-        self.history, self._zoom = history, zoom
-        self._curves, self._places = _curves([record for record, _ in history])
-        steps = [(f"step {record.step}", i) for i, (record, _) in enumerate(history)]
-        row = _moments(self, steps)
-        images = history[0][1]
-        self.picture = picture(images.shape[1:], zoom, len(images))
-        self.curves = picture(self._curves.shape[1:], 1)
-        super().__init__([self.picture], [self.curves, row])
-
-    def _draw(self) -> str:
-        self.record, self.images = self.history[self.moment.value]
-        self.picture.value = png_bytes(self.images, zoom=self._zoom)
-        marked = self._curves.clone()
-        marked[(..., *self._places[self.moment.value])] = -1  # black
-        self.curves.value = png_bytes(marked)
-        r = self.record
-        sentence = f"Step {r.step}: loss of D {r.d_loss:.2f}, of G {r.g_loss:.2f}."
-        if math.isfinite(r.d_real):
-            real, fake = f"{r.d_real:.0%} for real images", f"{r.d_fake:.0%} for fakes"
-            sentence += f" D's mean probability of real: {real}, {fake}."
-        return f"{sentence} The black line marks this moment in the curves."
-
-
-class FlipBook(Panel):
-    """A slider over frames; see ``flip``. ``frame`` is the one that is shown."""
-
-    def __init__(self, frames, captions, zoom):
-        self.frames, self.captions, self._zoom = frames, captions, zoom
-        row = _moments(self, [(caption, i) for i, caption in enumerate(captions)])
+    def __init__(self, frames, captions, sentences, zoom, plot=None):
+        self.frames, self._sentences, self._zoom = frames, sentences, zoom
+        self._plot, last = plot, len(frames) - 1
+        options = [(caption, i) for i, caption in enumerate(captions)]
+        words = {"description": "time", "layout": AUTO}
+        self.moment = SelectionSlider(options=options, value=last, **words)
+        self.play = Play(value=last, max=last, interval=200)
+        link((self.play, "value"), (self.moment, "value"))
+        self._follow(self.moment)
         self.picture = picture(frames[0].shape[1:], zoom, len(frames[0]))
-        super().__init__([self.picture], [row])
+        self.curves = [picture(plot(last).shape[1:], 1)] if plot else []
+        row = _with_play(self.moment, self.play)
+        super().__init__([self.picture], [*self.curves, row])
 
     def _draw(self) -> str:
-        self.frame = self.frames[self.moment.value]
+        moment = self.moment.value
+        self.frame = self.frames[moment]
         self.picture.value = png_bytes(self.frame, zoom=self._zoom)
-        return f"This frame: {self.captions[self.moment.value]}."
+        for shown in self.curves:
+            shown.value = png_bytes(self._plot(moment))
+        return self._sentences[moment]
 
 
 class Translation(Panel):
@@ -205,7 +190,19 @@ def scrub(history: Sequence[tuple[Record, Tensor]], *, zoom: int = 3):
     ``train``: images (N, C, H, W) in [-1, 1], generated from the same z each time. Used
     in notebook 04.
     """
-    return TimeScrubber(history, zoom)
+    records, frames = zip(*history, strict=True)
+    seen = [record.images_seen / 1000 for record in records]
+    figure = Figure(figsize=(4.5, 3))  # its layout is fixed, which is faster
+    ax = show_curves(records, figure.add_axes((0.14, 0.17, 0.84, 0.8)))
+    line = ax.axvline(seen[-1], color="black")
+
+    def curves(moment: int) -> Tensor:
+        line.set_xdata([seen[moment]])
+        return figure_image(figure)
+
+    steps = [f"step {record.step}" for record in records]
+    sentences = [_sentence(record) for record in records]
+    return FlipBook(frames, steps, sentences, zoom, curves)
 
 
 def flip(frames: Sequence[Tensor], captions: Sequence[str], *, zoom: int = 1):
@@ -214,7 +211,8 @@ def flip(frames: Sequence[Tensor], captions: Sequence[str], *, zoom: int = 1):
     Each frame is one grid, as in ``film``; ``figure_image`` makes a frame of a figure.
     ``captions`` names each frame, and all names differ. Used in notebook 00.
     """
-    return FlipBook(frames, captions, zoom)
+    sentences = [f"This frame: {caption}." for caption in captions]
+    return FlipBook(frames, captions, sentences, zoom)
 
 
 def noise_rows(panel: Panel) -> list[ipywidgets.Widget]:
@@ -228,18 +226,6 @@ def noise_rows(panel: Panel) -> list[ipywidgets.Widget]:
     panel.scale = new_slider("noise scale", 1.0, 0.0, 2.0, 0.05)
     panel._follow(panel.seed, panel.walk, panel.scale)
     return [how, panel.seed, _with_play(panel.walk, panel.play), panel.scale]
-
-
-def _moments(panel: Panel, options: Sequence[tuple[str, int]]) -> HBox:
-    """Give a panel a slider over these moments, which begins at the last, and Play."""
-    last = len(options) - 1
-    panel.moment = ipywidgets.SelectionSlider(
-        options=options, value=last, description="time", layout=AUTO
-    )
-    panel.play = Play(value=last, max=last, interval=200)
-    link((panel.play, "value"), (panel.moment, "value"))
-    panel._follow(panel.moment)
-    return _with_play(panel.moment, panel.play)
 
 
 def _with_play(slider: ipywidgets.Widget, play: Play) -> HBox:
@@ -270,16 +256,9 @@ def picture(image_shape: Sequence[int], zoom: int, count: int = 1, columns: int 
     return ipywidgets.Image(format="png", layout=fixed)
 
 
-def _curves(records: Sequence[Record]) -> tuple[Tensor, list[tuple]]:
-    """Return the curves as an image, and where in it each record's line is.
-
-    Drawn once: a figure takes 35 ms, a line in its pixels almost nothing.
-    """
-    figure = Figure(figsize=(4.5, 3), layout="constrained")
-    ax = show_curves(records, figure.subplots())
-    image = figure_image(figure)  # (1, 3, H, W)
-    seen = [(record.images_seen / 1000, 0) for record in records]
-    columns = ax.transData.transform(seen)[:, 0].round().astype(int).tolist()
-    height = image.shape[2]
-    rows = slice(round(height - ax.bbox.y1), round(height - ax.bbox.y0))
-    return image, [(rows, slice(column - 1, column + 1)) for column in columns]
+def _sentence(r: Record) -> str:
+    words = f"Step {r.step}: loss of D {r.d_loss:.2f}, of G {r.g_loss:.2f}."
+    if math.isfinite(r.d_real):
+        real, fake = f"{r.d_real:.0%} for real images", f"{r.d_fake:.0%} for fakes"
+        words += f" D's mean probability of real: {real}, {fake}."
+    return f"{words} The black line marks this moment in the curves."
