@@ -26,16 +26,8 @@ from ganlib.models import Discriminator, Generator, new_networks
 from ganlib.training import TrainConfig, train
 
 # The code that decides how networks turn out: when it changes, they are trained again.
-CODE = (
-    "conditional",
-    "data",
-    "judge",
-    "latent",
-    "losses",
-    "models",
-    "steps",
-    "training",
-)
+CODE = ("data", "latent", "losses", "models", "steps", "training")
+CODE += ("conditional", "judge")
 PLAIN = (Generator, Discriminator)
 CONDITIONAL = (ConditionalGenerator, ProjectionDiscriminator)
 
@@ -56,9 +48,8 @@ def save_networks(G: nn.Module, D: nn.Module, path: str | Path) -> None:
     kinds = type(G), type(D)
     if kinds not in (PLAIN, CONDITIONAL):
         got = "the networks are a {} and a {}".format(*(k.__name__ for k in kinds))
-        expected = "ganlib's Generator and Discriminator, or " + " and ".join(
-            kind.__name__ for kind in CONDITIONAL
-        )
+        ours = [" and ".join(k.__name__ for k in p) for p in (PLAIN, CONDITIONAL)]
+        expected = f"ganlib's {', or '.join(ours)}"
         fix = "write torch.save(network.state_dict(), path) for each"
         raise wrong(TypeError, got, expected, fix)
     facts = {"latent_dim": G.latent_dim, "image_shape": list(G.image_shape)}

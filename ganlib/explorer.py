@@ -228,10 +228,8 @@ class LatentExplorer(Panel):
         words = ""
         if self.D is not None:
             with torch.no_grad():
-                real = (
-                    self.D(image.to(next(self.D.parameters(), image))).sigmoid().item()
-                )
-            words = f"D's probability of real: {real:.0%}. "
+                logit = self.D(image.to(next(self.D.parameters(), image)))
+            words = f"D's probability of real: {logit.sigmoid().item():.0%}. "
         if self.judge is not None:
             digit, sure = judge_predictions(self.judge, image)
             words += f"The judge reads a {digit.item()}, {sure.item():.0%} sure."

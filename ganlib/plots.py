@@ -41,11 +41,7 @@ def tile_images(images: Tensor, columns: int = 0) -> Tensor:
 
 
 def show_images(
-    images: Tensor,
-    *,
-    columns: int = 0,
-    title: str = "",
-    ax: Axes | None = None,
+    images: Tensor, *, columns: int = 0, title: str = "", ax: Axes | None = None
 ) -> Axes:
     """Show images (N, C, H, W) in [-1, 1] as a grid without axes."""
     grid = tile_images(images, columns)
