@@ -141,9 +141,9 @@ class LatentExplorer(Panel):
     @z.setter
     def z(self, z: Tensor) -> None:
         given = z.detach().float().cpu().reshape(1, self.G.latent_dim).clone()
-        with self._together():
-            self.reset()
-            self._given = given
+        self.reset()
+        self._given = given
+        self._redraw()
 
     @property
     def image(self) -> Tensor:
@@ -155,11 +155,10 @@ class LatentExplorer(Panel):
 
     def reset(self, _button: Button | None = None) -> None:
         """Bring all sliders except the seed back to where they began."""
-        with self._together():
-            self.walk.value, self.scale.value, self._given = 0.0, 1.0, None
-            self.morph.value = 0.0
-            for slider in self.moves.values():
-                slider.value = 0.0
+        self._given, self.scale.value = None, 1.0
+        for slider in (self.walk, self.morph, *self.moves.values()):
+            slider.value = 0.0
+        self._redraw()
 
     def save_picture(self, _button: Button | None = None) -> Path:
         """Write the large image into the notebook's folder, under a new name."""

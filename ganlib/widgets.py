@@ -3,8 +3,7 @@
 import html
 import math
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import ipywidgets
 import torch
@@ -29,7 +28,7 @@ class Panel(VBox):
     """Images, the sliders that change them, and a sentence on what is shown."""
 
     def __init__(self, pictures: Sequence, sliders: Sequence):
-        self.words, self._waiting = HTML(), 0
+        self.words = HTML()
         self._turn = threading.RLock()  # the kernel may handle two events at once
         right = VBox([*sliders, self.words], layout=SLIDERS)
         super().__init__([HBox([VBox(pictures), right], layout=WRAP)])
@@ -39,19 +38,7 @@ class Panel(VBox):
         for slider in sliders:
             slider.observe(self._redraw, names="value")
 
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        """Let several sliders move, then draw once."""
-        self._waiting += 1
-        try:
-            yield
-        finally:
-            self._waiting -= 1
-        self._redraw()
-
     def _redraw(self, _change: dict | None = None) -> None:
-        if self._waiting:
-            return
         try:
             with self._turn:
                 self._say(self._draw())
