@@ -126,11 +126,9 @@ class LatentExplorer(Panel):
         self.morph = new_slider("morph", 0.0, 0.0, 1.0, 0.05)
         if not isinstance(self.G, AskedFor):
             return []
-        options, style = range(self.G.G.classes), {"button_width": "3em"}
-        self.label, self.toward = (
-            ToggleButtons(options=options, description=words, style=style)
-            for words in ("ask for", "toward")
-        )
+        each = {"options": range(self.G.G.classes), "style": {"button_width": "3em"}}
+        self.label = ToggleButtons(description="ask for", **each)
+        self.toward = ToggleButtons(description="toward", **each)
         self._follow(self.label, self.toward, self.morph)
         return [self.label, self.toward, self.morph]
 

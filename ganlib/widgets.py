@@ -65,9 +65,7 @@ class Comparison(Panel):
     def __init__(self, G1, G2, names, zoom):
         self.G1, self.G2, self._zoom = G1, G2, zoom
         self.pictures = [picture(G.image_shape, zoom, 16) for G in (G1, G2)]
-        pairs = zip(names, self.pictures, strict=True)
-        titled = [VBox([HTML(html.escape(name)), shown]) for name, shown in pairs]
-        super().__init__([HBox(titled, layout=WRAP)], noise_rows(self))
+        super().__init__([_side_by_side(names, self.pictures)], noise_rows(self))
 
     def _draw(self) -> str:
         place = self.seed.value + self.walk.value
@@ -122,9 +120,6 @@ class Translation(Panel):
         shape, last = images_a.shape[1:], min(map(len, self.domains)) - 1
         self._noise = sample_noise(1, math.prod(shape), seed=0).view(1, *shape)
         self.pictures = [picture(shape, zoom, 3, columns=3) for _ in self.domains]
-        names = ("A → B → A", "B → A → B")
-        pairs = zip(names, self.pictures, strict=True)
-        titled = [VBox([HTML(name), shown]) for name, shown in pairs]
         self.number = IntSlider(0, 0, last, description="image", style=LABEL)
         self.number.layout = AUTO
         self.strength = new_slider("strength", 1.0, 0.0, 1.0, 0.05)
@@ -134,18 +129,18 @@ class Translation(Panel):
         self.noise = new_slider("noise between", 0.0, 0.0, 0.5, 0.02)
         self._follow(self.number, self.strength, self.noise)
         played = _with_play(self.strength, self.play)
-        super().__init__([HBox(titled, layout=WRAP)], [self.number, played, self.noise])
+        titled = _side_by_side(("A → B → A", "B → A → B"), self.pictures)
+        super().__init__([titled], [self.number, played, self.noise])
 
     @torch.no_grad()
     def _draw(self) -> str:
-        ways, self.strips, errors = (self.G.to_b, self.G.to_a), [], []
-        for i, (images, shown) in enumerate(
-            zip(self.domains, self.pictures, strict=True)
-        ):
+        ways, self.strips, errors = [self.G.to_b, self.G.to_a], [], []
+        both = zip(self.domains, self.pictures, ways, ways[::-1], strict=True)
+        for images, shown, there, back in both:
             image = images[self.number.value : self.number.value + 1]
-            between = torch.lerp(image, ways[i](image), self.strength.value)
+            between = torch.lerp(image, there(image), self.strength.value)
             between = (between + self.noise.value * self._noise).clamp(-1, 1)
-            strip = torch.cat([image, between, ways[1 - i](between)])
+            strip = torch.cat([image, between, back(between)])
             errors.append((strip[2] - strip[0]).abs().mean().item())
             shown.value = png_bytes(strip, columns=3, zoom=self._zoom)
             self.strips.append(strip)
@@ -213,6 +208,12 @@ def noise_rows(panel: Panel) -> list[ipywidgets.Widget]:
     panel.scale = new_slider("noise scale", 1.0, 0.0, 2.0, 0.05)
     panel._follow(panel.seed, panel.walk, panel.scale)
     return [how, panel.seed, _with_play(panel.walk, panel.play), panel.scale]
+
+
+def _side_by_side(names: Sequence[str], pictures: Sequence) -> HBox:
+    pairs = zip(names, pictures, strict=True)
+    titled = [VBox([HTML(html.escape(name)), shown]) for name, shown in pairs]
+    return HBox(titled, layout=WRAP)
 
 
 def _with_play(slider: ipywidgets.Widget, play: Play) -> HBox:
