@@ -69,9 +69,8 @@ def explore_latent(
     vectors, shares = principal_directions(G, min(8, G.latent_dim))
     principal = {f"direction {i}": vector for i, vector in enumerate(vectors, 1)}
     axes = {f"z[{i}]": axis for i, axis in enumerate(torch.eye(G.latent_dim)[:8])}
-    groups = {"principal directions": principal, "single numbers of z": axes}
-    if directions:
-        groups = {"own directions": directions, **groups}
+    groups = {"own directions": directions} if directions else {}
+    groups |= {"principal directions": principal, "single numbers of z": axes}
     explorer = LatentExplorer(G, D, judge, images, groups, zoom)
     for name, share in zip(principal, shares, strict=True):
         explorer.moves[name].description += f" · {share:.1%}"

@@ -16,7 +16,6 @@ from ganlib.latent import draw, sample_noise, slerp
 from ganlib.plots import figure_image, png_bytes, show_curves, tile_images
 from ganlib.training import Record
 
-WALK = 20  # steps from one seed to the next; Play takes ten a second
 LABEL = {"description_width": "10em"}
 AUTO = {"width": "auto"}  # as wide as its column, or its words
 PROSE = '<p style="line-height: 1.5; margin: 0.5em 0" {}>{}</p>'
@@ -68,13 +67,12 @@ class Comparison(Panel):
         super().__init__([_side_by_side(names, self.pictures)], noise_rows(self))
 
     def _draw(self) -> str:
-        place = self.seed.value + self.walk.value
-        z = noise_at([place + i for i in range(16)], self.G1.latent_dim)
-        self.z = self.scale.value * z
+        places = [self.seed.value + self.walk.value + i for i in range(16)]
+        self.z = self.scale.value * noise_at(places, self.G1.latent_dim)
         self.images = [draw(G, self.z).float().cpu() for G in (self.G1, self.G2)]
         for shown, images in zip(self.pictures, self.images, strict=True):
             shown.value = png_bytes(images, zoom=self._zoom)
-        seeds = f"{place:g} to {place + 15:g}, each times {self.scale.value:g}"
+        seeds = f"{places[0]:g} to {places[-1]:g}, each times {self.scale.value:g}"
         return f"Both use the z of seeds {seeds}, row by row."
 
 
@@ -123,12 +121,9 @@ class Translation(Panel):
         self.number = IntSlider(0, 0, last, description="image", style=LABEL)
         self.number.layout = AUTO
         self.strength = new_slider("strength", 1.0, 0.0, 1.0, 0.05)
-        self.play = Play(value=20, max=20, interval=100)
-        there, back = (lambda n: n / 20), (lambda share: round(share * 20))
-        link((self.play, "value"), (self.strength, "value"), transform=(there, back))
         self.noise = new_slider("noise between", 0.0, 0.0, 0.5, 0.02)
         self._follow(self.number, self.strength, self.noise)
-        played = _with_play(self.strength, self.play)
+        played = _play(self, self.strength)
         titled = _side_by_side(("A → B → A", "B → A → B"), self.pictures)
         super().__init__([titled], [self.number, played, self.noise])
 
@@ -201,19 +196,27 @@ def noise_rows(panel: Panel) -> list[ipywidgets.Widget]:
     """Give a panel the sliders ``seed``, ``walk`` with ``play``, and ``scale``."""
     how = HTML("Click a slider, then use the arrow keys, or drag it.")
     panel.seed = IntSlider(0, 0, 999, description="seed", style=LABEL, layout=AUTO)
-    panel.walk = new_slider("walk (seeds)", 0.0, 0.0, 10.0, 1 / WALK)
-    panel.play = Play(max=10 * WALK, interval=100)
-    there, back = (lambda n: n / WALK), (lambda share: round(share * WALK))
-    link((panel.play, "value"), (panel.walk, "value"), transform=(there, back))
+    panel.walk = new_slider("walk (seeds)", 0.0, 0.0, 10.0, 0.05)
+    played = _play(panel, panel.walk)
     panel.scale = new_slider("noise scale", 1.0, 0.0, 2.0, 0.05)
     panel._follow(panel.seed, panel.walk, panel.scale)
-    return [how, panel.seed, _with_play(panel.walk, panel.play), panel.scale]
+    return [how, panel.seed, played, panel.scale]
 
 
 def _side_by_side(names: Sequence[str], pictures: Sequence) -> HBox:
     pairs = zip(names, pictures, strict=True)
     titled = [VBox([HTML(html.escape(name)), shown]) for name, shown in pairs]
     return HBox(titled, layout=WRAP)
+
+
+def _play(panel: Panel, slider: FloatSlider) -> HBox:
+    """Give a panel ``play``, which moves a slider ten steps a second; return both."""
+    steps = round(1 / slider.step)  # from 0 to 1
+    now, last = round(steps * slider.value), round(steps * slider.max)
+    panel.play = Play(value=now, max=last, interval=100)
+    there, back = (lambda n: n / steps), (lambda value: round(value * steps))
+    link((panel.play, "value"), (slider, "value"), transform=(there, back))
+    return _with_play(slider, panel.play)
 
 
 def _with_play(slider: ipywidgets.Widget, play: Play) -> HBox:
