@@ -18,21 +18,23 @@ from functools import partial
 import runs
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+from torch.optim import Optimizer
 
+from ganlib.checks import check_images
 from ganlib.conditional import (
     AskedFor,
-    ClassifyingDiscriminator,
     ConditionalGenerator,
-    JoinedDiscriminator,
     ProjectionDiscriminator,
-    classifier_update,
     conditional_update,
     train_conditional,
 )
 from ganlib.judge import judge_features, judge_predictions, train_judge
 from ganlib.latent import sample_images
+from ganlib.losses import d_loss, g_loss_non_saturating
 from ganlib.metrics import frechet_distance, precision_recall
-from ganlib.models import init_orthogonal_
+from ganlib.models import Discriminator, init_orthogonal_
+from ganlib.steps import Moved, take_step
 from ganlib.training import TrainConfig
 
 SECONDS = 60
@@ -83,6 +85,70 @@ class ClassNorm(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         return self.scale(labels) * self.norm(x) + self.shift(labels)
+
+
+class JoinedDiscriminator(Discriminator):
+    """D that gets the label as one more input: images, labels (N,) → logits (N,).
+
+    Source: Mirza and Osindero 2014. Taught in notebook 10.
+    """
+
+    def __init__(self, image_shape: tuple = (1, 28, 28), classes: int = 10):
+        super().__init__(image_shape)
+        self.classes = classes
+        inputs = self.net[1].in_features + classes
+        self.net[1] = nn.Linear(inputs, self.net[1].out_features)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        check_images(images, self.image_shape)
+        code = one_hot(labels, self.classes).to(images)
+        return self.net(torch.cat([images.flatten(1), code], 1)).squeeze(1)
+
+
+class ClassifyingDiscriminator(Discriminator):
+    """D with a second head: images → logits (N,) and class logits (N, classes).
+
+    Source: Odena et al. 2017 (AC-GAN). Taught in notebook 10.
+    """
+
+    def __init__(self, image_shape: tuple = (1, 28, 28), classes: int = 10):
+        super().__init__(image_shape)
+        self.head = nn.Linear(self.net[-1].in_features, classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        check_images(images, self.image_shape)
+        features = self.net[:-1](images)
+        return self.net[-1](features).squeeze(1), self.head(features)
+
+
+def classifier_update(
+    D: nn.Module,
+    opt_d: Optimizer,
+    opt_g: Optimizer,
+    real: Tensor,
+    real_labels: Tensor,
+    fake: Tensor,
+    fake_labels: Tensor,
+    progress: float,
+    *,
+    weight: float = 1.0,
+) -> Moved:
+    """Move both players as AC-GAN does: D also learns the labels, and G to show them.
+
+    ``weight`` is that of the cross-entropy of the labels in both losses.
+
+    Source: Odena et al. 2017, section 3, where it is 1. Taught in notebook 10.
+    """
+    labels = torch.cat([real_labels, fake_labels])
+    logits, classes = D(torch.cat([real, fake.detach()]))
+    real_logits, fake_logits = logits.split([len(real), len(fake)])
+    loss = d_loss(real_logits, fake_logits)
+    take_step(opt_d, loss + weight * cross_entropy(classes, labels))
+    logits, classes = D(fake)
+    g_loss = g_loss_non_saturating(logits)
+    take_step(opt_g, g_loss + weight * cross_entropy(classes, fake_labels))
+    moved = loss.detach(), real_logits.detach(), fake_logits.detach()
+    return moved, g_loss.detach()
 
 
 @dataclass(frozen=True)

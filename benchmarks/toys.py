@@ -22,13 +22,18 @@ from functools import partial
 
 import runs
 import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ganlib.latent import sample_images
+from ganlib.losses import d_loss_hinge, g_loss_wasserstein
 from ganlib.models import init_orthogonal_leaky_
 from ganlib.steps import (
+    Moved,
     classic_update,
     cosine_rate,
-    hinge_update,
+    d_step,
+    g_step,
     pairing_update,
     r1_update,
     wasserstein_update,
@@ -49,6 +54,19 @@ OBJECTIVES = ("classic", "hinge", "WGAN-GP", "R1", "RpGAN + R1 + R2")
 SEEDS, MORE_SEEDS = range(3), range(10)
 WIDTH, DEPTH = 64, 8  # of G and of D
 GAMMA = {"gamma": 0.3, "last_gamma": 0.005}  # of R1 and R2
+
+
+def hinge_update(
+    D: nn.Module,
+    opt_d: Optimizer,
+    opt_g: Optimizer,
+    real: Tensor,
+    fake: Tensor,
+    progress: float,
+) -> Moved:
+    """Move both players with the hinge loss, which notebook 08 teaches."""
+    loss, *_ = d_step(D, opt_d, real, fake, d_loss_hinge)
+    return (loss, None, None), g_step(D, opt_g, fake, g_loss_wasserstein)
 
 
 def update_of(objective: str, seed: int) -> Callable:

@@ -100,10 +100,8 @@ def check_separate(D: nn.Module) -> None:
     one image would be a gradient of all logits.
     """
     if any(isinstance(layer, _BatchNorm) for layer in D.modules()):
-        fix = "leave it out of D, or use GroupNorm"
-        raise wrong(
-            ValueError, "D has BatchNorm", "a D that sees each image alone", fix
-        )
+        got, expected = "D has BatchNorm", "a D that sees each image alone"
+        raise wrong(ValueError, got, expected, "leave it out of D, or use GroupNorm")
 
 
 def check_pairs(real_logits: Tensor, fake_logits: Tensor) -> None:

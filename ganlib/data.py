@@ -97,11 +97,9 @@ def load_folder(path: str | Path, image_shape: tuple = (1, 28, 28)) -> LabeledIm
     line shows. Without subfolders, every label is 0. What is left out is named in one
     printed sentence, with the reason; hidden files and folders are skipped.
 
-    Images of more than 8 bits are scaled by the first of these ranges that holds all
-    their values: 0 to 1, -1 to 1, 0 to 255, 0 to 4095 (12 bits), 0 to 65535. All images
-    with whole numbers share one range, and so do all with floats. What fits no range,
-    by itself or together with those before it, is left out. Of 16-bit colors, Pillow
-    reads the upper 8 bits.
+    Gray images of more than 8 bits (16-bit, floats) are left out: the file does not
+    say which values are black and white. Of 16-bit colors, Pillow reads the upper 8
+    bits.
 
     Raises FileNotFoundError or NotADirectoryError for a wrong path, ValueError for a
     wrong image_shape or if there is no image at all.
@@ -117,34 +115,30 @@ def load_folder(path: str | Path, image_shape: tuple = (1, 28, 28)) -> LabeledIm
         raise wrong(kind, f"{folder} is not a folder", "one that holds images", fix)
     files, classes, beside = _find_files(folder)
     left_out = [f"{file} (next to subfolders)" for file in beside]
-    found, ends = [], {}  # of each kind of image: its lowest and highest value
+    images, labels = [], []
     for file in tqdm(files, desc=folder.name, delay=3):
         try:
-            image, kind, low, high = _read_image(folder / file, image_shape)
+            image = _read_image(folder / file, image_shape)
         except MemoryError:
             raise
         except Exception:  # decoders raise errors of all kinds for damaged files
             left_out.append(f"{file} (unreadable)")
             continue
-        both = [end(low, high, *ends.get(kind, ())) for end in (min, max)]
-        if _find_range(*both):
-            ends[kind] = both
-            found.append((image, kind, classes.index(file.parts[0]) if classes else 0))
+        if image is None:
+            left_out.append(f"{file} (more than 8 bits: save it with 8)")
         else:
-            left_out.append(f"{file} (values from {low:g} to {high:g})")
+            images.append(image)
+            labels.append(classes.index(file.parts[0]) if classes else 0)
     if left_out:
         more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
         print(f"Left out: {', '.join(left_out[:5])}{more}.")
-    if not found:
+    if not images:
         got, fix = f"there is no readable image in {folder}", "pass another folder"
         raise wrong(ValueError, got, "images, or subfolders of images", fix)
-    images, kinds, labels = zip(*found, strict=True)
     if classes:
         names = [f"{i} {name} ({labels.count(i)})" for i, name in enumerate(classes)]
         print(f"The labels, and how many images have them: {', '.join(names)}.")
-    ranges = torch.tensor([_find_range(*ends[kind]) for kind in kinds])
-    low, high = ranges.T.view(2, -1, 1, 1, 1)
-    scaled = torch.stack(images).sub_(low).div_((high - low) / 2).sub_(1).clamp_(-1, 1)
+    scaled = torch.stack(images).float().div_(127.5).sub_(1)
     return LabeledImages(scaled, torch.tensor(labels), folder.name, "folder")
 
 
@@ -194,34 +188,20 @@ def _find_files(folder: Path) -> tuple[list[Path], list[str], list[Path]]:
     return nested or files, classes, [path for path in top if path.name not in classes]
 
 
-def _read_image(file: Path, image_shape: tuple) -> tuple[Tensor, str, float, float]:
-    """Return one image (C, H, W), its kind, and its lowest and highest value.
-
-    The kinds are "8" (bits), "I" (whole numbers) and "F" (floats); values are as found.
-    """
+def _read_image(file: Path, image_shape: tuple) -> Tensor | None:
+    """Return one image (C, H, W), from 0 to 255, or None if it has more than 8 bits."""
     channels, height, width = image_shape
     with Image.open(file) as opened:
+        if opened.mode[0] in "IF":  # whole numbers or floats, which Pillow would clip
+            return None
         opened.draft(None, (2 * max(height, width),) * 2)  # large JPEGs: decode less
         image = ImageOps.exif_transpose(opened)
-        kind, low, high = image.mode[0], 0, 255
-        if kind in "IF":  # Pillow's own conversion to 8 bits would clip
-            values = np.asarray(image, dtype="float32")
-            low, high = values.min().item(), values.max().item()
-            image = Image.fromarray(values)
-        else:
-            kind = "8"
-            if image.has_transparency_data:
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image.convert("RGBA"))
-            image = image.convert("L" if channels == 1 else "RGB")
+        if image.has_transparency_data:
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image.convert("RGBA"))
+        image = image.convert("L" if channels == 1 else "RGB")
         fitted = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-    pixels = torch.tensor(np.asarray(fitted, dtype="float32")).view(height, width, -1)
-    return pixels.permute(2, 0, 1).expand(channels, -1, -1), kind, low, high
-
-
-def _find_range(low: float, high: float) -> tuple[int, int] | None:
-    usual = [(0, 1), (-1, 1), (0, 255), (0, 4095), (0, 65535)]
-    return next(((a, b) for a, b in usual if a <= low and high <= b), None)
+    return torch.tensor(np.asarray(fitted)).view(height, width, -1).permute(2, 0, 1)
 
 
 def _load_digits(split: str) -> LabeledImages:

@@ -78,9 +78,8 @@ def draw_network(net: nn.Module, x: Tensor, ax: Axes, color: str = REAL) -> Axes
     """
     left, before = 0.0, None
     for name, shape, count in layers_of(net, x):
-        channels, height = (
-            shape[:2] if len(shape) == 3 else (1, math.prod(shape) ** 0.5)
-        )
+        flat = 1, math.prod(shape) ** 0.5
+        channels, height = shape[:2] if len(shape) == 3 else flat
         width = 1.5 * channels**0.5
         if before:
             right, low = before

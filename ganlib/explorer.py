@@ -69,9 +69,8 @@ def explore_latent(
     vectors, shares = principal_directions(G, min(8, G.latent_dim))
     principal = {f"direction {i}": vector for i, vector in enumerate(vectors, 1)}
     axes = {f"z[{i}]": axis for i, axis in enumerate(torch.eye(G.latent_dim)[:8])}
-    groups = {"principal directions": principal, "single numbers of z": axes}
-    if directions:
-        groups = {"own directions": directions, **groups}
+    groups = {"own directions": directions} if directions else {}
+    groups |= {"principal directions": principal, "single numbers of z": axes}
     explorer = LatentExplorer(G, D, judge, images, groups, zoom)
     for name, share in zip(principal, shares, strict=True):
         explorer.moves[name].description += f" · {share:.1%}"
@@ -126,11 +125,9 @@ class LatentExplorer(Panel):
         self.morph = new_slider("morph", 0.0, 0.0, 1.0, 0.05)
         if not isinstance(self.G, AskedFor):
             return []
-        options, style = range(self.G.G.classes), {"button_width": "3em"}
-        self.label, self.toward = (
-            ToggleButtons(options=options, description=words, style=style)
-            for words in ("ask for", "toward")
-        )
+        each = {"options": range(self.G.G.classes), "style": {"button_width": "3em"}}
+        self.label = ToggleButtons(description="ask for", **each)
+        self.toward = ToggleButtons(description="toward", **each)
         self._follow(self.label, self.toward, self.morph)
         return [self.label, self.toward, self.morph]
 
@@ -141,9 +138,9 @@ class LatentExplorer(Panel):
     @z.setter
     def z(self, z: Tensor) -> None:
         given = z.detach().float().cpu().reshape(1, self.G.latent_dim).clone()
-        with self._together():
-            self.reset()
-            self._given = given
+        self.reset()
+        self._given = given
+        self._redraw()
 
     @property
     def image(self) -> Tensor:
@@ -155,11 +152,10 @@ class LatentExplorer(Panel):
 
     def reset(self, _button: Button | None = None) -> None:
         """Bring all sliders except the seed back to where they began."""
-        with self._together():
-            self.walk.value, self.scale.value, self._given = 0.0, 1.0, None
-            self.morph.value = 0.0
-            for slider in self.moves.values():
-                slider.value = 0.0
+        self._given, self.scale.value = None, 1.0
+        for slider in (self.walk, self.morph, *self.moves.values()):
+            slider.value = 0.0
+        self._redraw()
 
     def save_picture(self, _button: Button | None = None) -> Path:
         """Write the large image into the notebook's folder, under a new name."""
@@ -228,10 +224,8 @@ class LatentExplorer(Panel):
         words = ""
         if self.D is not None:
             with torch.no_grad():
-                real = (
-                    self.D(image.to(next(self.D.parameters(), image))).sigmoid().item()
-                )
-            words = f"D's probability of real: {real:.0%}. "
+                logit = self.D(image.to(next(self.D.parameters(), image)))
+            words = f"D's probability of real: {logit.sigmoid().item():.0%}. "
         if self.judge is not None:
             digit, sure = judge_predictions(self.judge, image)
             words += f"The judge reads a {digit.item()}, {sure.item():.0%} sure."

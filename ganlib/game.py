@@ -1,20 +1,19 @@
 """A game of two small networks in the plane, which the reader moves step by step."""
 
-import io
-
 import torch
 from ipywidgets import Button, Dropdown, FloatLogSlider, HBox, IntSlider, Play
-from PIL import Image, ImageDraw
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from ganlib.latent import stream
 from ganlib.losses import d_loss, g_loss_non_saturating, r1_penalty
-from ganlib.plots import FAKE, FIELD, REAL, probability_field
+from ganlib.plots import FAKE, REAL, figure_image, png_bytes, show_field
 from ganlib.steps import d_step, g_step
 from ganlib.toys import PointDiscriminator, PointGenerator
 from ganlib.widgets import AUTO, LABEL, WRAP, Panel, new_slider, picture
 
-SIZE, BATCH, SHOWN = 320, 256, 200  # pixels, points in a batch, points on the screen
+SIZE = (410, 320)  # pixels of the picture, its height and width
+BATCH, SHOWN = 256, 200  # points in a batch, and on the screen
 NEAR = 0.1  # a real point is reached by a fake as near as this; the ring's radius is 1
 MOVES = {"D": "D", "G": "G", "one round": "DG", "100 rounds": 100 * "DG"}
 
@@ -44,13 +43,12 @@ class Game(Panel):
         self.again.on_click(self.start)
         for setting in (self.data, self.seed):
             setting.observe(self.start, names="value")
-        self.picture = picture((3, SIZE, SIZE), 1)
-        self.curves = picture((3, SIZE // 4, SIZE), 1)
+        self.picture = picture((3, *SIZE), 1)
         self._new_game()
         row = HBox([*self.buttons.values(), self.play, self.again], layout=WRAP)
         sliders = [self.lr_d, self.lr_g, self.momentum, self.gamma]
         below = [row, *sliders, self.data, self.seed]
-        super().__init__([self.picture, self.curves], below)
+        super().__init__([self.picture], below)
 
     def start(self, _change: object = None) -> None:
         """Begin a new game with the chosen points and seed; Play stops."""
@@ -114,60 +112,33 @@ class Game(Panel):
         near = torch.cdist(real, self.fake).min(1).values < NEAR
         reached = near.float().mean().item()
         self.history.append((self.steps["G"], reached, right))
-        self.picture.value = paint(self)
-        self.curves.value = paint_curves(self.history)
+        self.picture.value = png_bytes(paint(self))
         steps = "{D} steps of D, {G} of G".format(**self.steps)
         numbers = f"fakes reach {reached:.0%} of the points, D is right in {right:.0%}"
         return f"{steps}: {numbers}. In the curves, these are orange and blue."
 
 
-def paint(game: Game) -> bytes:
-    """Return a PNG file: D's field, real points, fakes, and where G's loss sends them.
+def paint(game: Game) -> Tensor:
+    """Return an image (1, 3, *SIZE): the game in the plane, and its curves.
 
-    By Pillow, since matplotlib would take longer than a round of the game.
+    The plane shows D's field, real points, fakes, and where G's loss sends these.
     """
-    field = FIELD(probability_field(game.D, game.reach, 50).flip(0).numpy(), bytes=True)
-    image = Image.fromarray(field[..., :3]).resize((SIZE, SIZE), Image.BILINEAR)
-    pen = ImageDraw.Draw(image)
-    longest = game.push.norm(dim=1).max().clamp(min=1e-9)
-    ends = game.fake + 0.2 * game.reach / longest * game.push
-    starts = pixels(game.fake, game.reach)
-    for start, end in zip(starts, pixels(ends, game.reach), strict=True):
-        pen.line((*start, *end), fill=FAKE)
-    for places, color in (
-        (pixels(game.points[:SHOWN], game.reach), REAL),
-        (starts, FAKE),
-    ):
-        for x, y in places:
-            pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=color)
-    return png(image)
-
-
-def paint_curves(history: list[tuple]) -> bytes:
-    """Return a PNG file: points reached (orange) and D's accuracy (blue), 0 to 1."""
-    image, last = Image.new("RGB", (SIZE, SIZE // 4), "white"), max(1, history[-1][0])
-    pen = ImageDraw.Draw(image)
-
-    def curve(values: list[tuple], color: str, width: int = 1) -> None:
-        places = [(x / last * SIZE, 5 + (1 - y) * (SIZE / 4 - 10)) for x, y in values]
-        pen.line(places, fill=color, width=width)
-
-    for y in (0.0, 0.5, 1.0):
-        curve([(0, y), (last, y)], "lightgray")
-    curve([(step, reached) for step, reached, _ in history], FAKE, 2)
-    curve([(step, right) for step, _, right in history], REAL, 2)
-    return png(image)
-
-
-def pixels(points: Tensor, reach: float) -> list:
-    flipped = points.clamp(-2 * reach, 2 * reach) * torch.tensor([1.0, -1.0])
-    return ((flipped / reach + 1) * SIZE / 2).tolist()
-
-
-def png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "png", compress_level=1)
-    return buffer.getvalue()
+    figure = Figure(figsize=(SIZE[1] / 100, SIZE[0] / 100), dpi=100)
+    plane = show_field(game.D, game.reach, figure.add_axes((0, 0.22, 1, 0.78)))
+    longest = game.push.norm(dim=1).max().clamp(min=1e-9).item()
+    arrows = {"angles": "xy", "scale_units": "xy", "width": 0.004, "color": FAKE}
+    scale = longest / (0.2 * game.reach)
+    plane.quiver(*game.fake.T, *game.push.T, scale=scale, **arrows)
+    plane.plot(*game.points[:SHOWN].T, ".", color=REAL)
+    plane.plot(*game.fake.T, ".", color=FAKE)
+    plane.set(xlim=(-game.reach, game.reach), ylim=(-game.reach, game.reach))
+    steps, reached, right = zip(*game.history, strict=True)
+    curves = figure.add_axes((0.12, 0.03, 0.86, 0.16))
+    curves.plot(steps, reached, color=FAKE)
+    curves.plot(steps, right, color=REAL)
+    curves.set(ylim=(-0.05, 1.05), xticks=[], yticks=[0, 0.5, 1])
+    curves.grid(axis="y")
+    return figure_image(figure)
 
 
 def rate_slider(label: str) -> FloatLogSlider:

@@ -41,11 +41,7 @@ def tile_images(images: Tensor, columns: int = 0) -> Tensor:
 
 
 def show_images(
-    images: Tensor,
-    *,
-    columns: int = 0,
-    title: str = "",
-    ax: Axes | None = None,
+    images: Tensor, *, columns: int = 0, title: str = "", ax: Axes | None = None
 ) -> Axes:
     """Show images (N, C, H, W) in [-1, 1] as a grid without axes."""
     grid = tile_images(images, columns)
@@ -95,24 +91,19 @@ def show_points(
     return ax
 
 
+@torch.no_grad()
 def show_field(D: nn.Module, reach: float, ax: Axes | None = None) -> Axes:
     """Show D's probability of "real" in the plane: blue is 1, white ½, orange 0.
 
     D: points (N, 2) → logits (N,). ``reach`` is half the width of the plot.
     """
     ax = ax or plt.subplots(figsize=(3.2, 3.2), layout="constrained")[1]
+    ticks = torch.linspace(-reach, reach, 80)
+    field = D(torch.cartesian_prod(ticks, ticks)).sigmoid().view(80, 80).T  # (y, x)
     place = {"origin": "lower", "extent": 2 * (-reach, reach), "vmin": 0, "vmax": 1}
-    ax.imshow(probability_field(D, reach).numpy(), cmap=FIELD, **place)
+    ax.imshow(field.numpy(), cmap=FIELD, **place)
     ax.set(xticks=[], yticks=[])
     return ax
-
-
-@torch.no_grad()
-def probability_field(D: nn.Module, reach: float, size: int = 80) -> Tensor:
-    """Return D's probability of "real" (size, size) on a grid, from the bottom up."""
-    ticks = torch.linspace(-reach, reach, size)
-    x, y = torch.meshgrid(ticks, ticks, indexing="xy")
-    return D(torch.stack([x.flatten(), y.flatten()], 1)).sigmoid().view(size, size)
 
 
 @torch.no_grad()

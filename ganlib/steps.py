@@ -16,7 +16,6 @@ from torch.nn import Module
 
 from ganlib.losses import (
     d_loss,
-    d_loss_hinge,
     d_loss_pairing,
     d_loss_wasserstein,
     g_loss_non_saturating,
@@ -75,14 +74,6 @@ def classic_update(
 ) -> Moved:
     """Move both players with the losses of notebook 04."""
     return d_step(D, opt_d, real, fake), g_step(D, opt_g, fake)
-
-
-def hinge_update(
-    D: Module, opt_d: Opt, opt_g: Opt, real: Tensor, fake: Tensor, progress: float
-) -> Moved:
-    """Move both players with the hinge loss, which notebook 08 teaches."""
-    loss, *_ = d_step(D, opt_d, real, fake, d_loss_hinge)
-    return (loss, None, None), g_step(D, opt_g, fake, g_loss_wasserstein)
 
 
 def wasserstein_update(

@@ -3,12 +3,11 @@
 import html
 import math
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import ipywidgets
 import torch
-from ipywidgets import HTML, FloatSlider, HBox, IntSlider, Play, VBox
+from ipywidgets import HTML, FloatSlider, HBox, IntSlider, Play, SelectionSlider, VBox
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from traitlets import link
@@ -17,7 +16,6 @@ from ganlib.latent import draw, sample_noise, slerp
 from ganlib.plots import figure_image, png_bytes, show_curves, tile_images
 from ganlib.training import Record
 
-WALK = 20  # steps from one seed to the next; Play takes ten a second
 LABEL = {"description_width": "10em"}
 AUTO = {"width": "auto"}  # as wide as its column, or its words
 PROSE = '<p style="line-height: 1.5; margin: 0.5em 0" {}>{}</p>'
@@ -29,7 +27,7 @@ class Panel(VBox):
     """Images, the sliders that change them, and a sentence on what is shown."""
 
     def __init__(self, pictures: Sequence, sliders: Sequence):
-        self.words, self._waiting = HTML(), 0
+        self.words = HTML()
         self._turn = threading.RLock()  # the kernel may handle two events at once
         right = VBox([*sliders, self.words], layout=SLIDERS)
         super().__init__([HBox([VBox(pictures), right], layout=WRAP)])
@@ -39,19 +37,7 @@ class Panel(VBox):
         for slider in sliders:
             slider.observe(self._redraw, names="value")
 
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        """Let several sliders move, then draw once."""
-        self._waiting += 1
-        try:
-            yield
-        finally:
-            self._waiting -= 1
-        self._redraw()
-
     def _redraw(self, _change: dict | None = None) -> None:
-        if self._waiting:
-            return
         try:
             with self._turn:
                 self._say(self._draw())
@@ -78,64 +64,46 @@ class Comparison(Panel):
     def __init__(self, G1, G2, names, zoom):
         self.G1, self.G2, self._zoom = G1, G2, zoom
         self.pictures = [picture(G.image_shape, zoom, 16) for G in (G1, G2)]
-        pairs = zip(names, self.pictures, strict=True)
-        titled = [VBox([HTML(html.escape(name)), shown]) for name, shown in pairs]
-        super().__init__([HBox(titled, layout=WRAP)], noise_rows(self))
+        super().__init__([_side_by_side(names, self.pictures)], noise_rows(self))
 
     def _draw(self) -> str:
-        place = self.seed.value + self.walk.value
-        z = noise_at([place + i for i in range(16)], self.G1.latent_dim)
-        self.z = self.scale.value * z
+        places = [self.seed.value + self.walk.value + i for i in range(16)]
+        self.z = self.scale.value * noise_at(places, self.G1.latent_dim)
         self.images = [draw(G, self.z).float().cpu() for G in (self.G1, self.G2)]
         for shown, images in zip(self.pictures, self.images, strict=True):
             shown.value = png_bytes(images, zoom=self._zoom)
-        seeds = f"{place:g} to {place + 15:g}, each times {self.scale.value:g}"
+        seeds = f"{places[0]:g} to {places[-1]:g}, each times {self.scale.value:g}"
         return f"Both use the z of seeds {seeds}, row by row."
 
 
-class TimeScrubber(Panel):
-    """A slider over the time of a run; see ``scrub``.
+class FlipBook(Panel):
+    """A slider over the frames of a film or of a run; see ``flip`` and ``scrub``.
 
-    ``record`` and ``images`` are those at the moment that is shown.
+    ``frame`` is the one that is shown. ``plot``, if there is one, returns what is shown
+    beside it at a moment, an image (1, 3, H, W), shown by the one widget in ``curves``.
     """
 
-    def __init__(self, history, zoom):
-        self.history, self._zoom = history, zoom
-        self._curves, self._places = _curves([record for record, _ in history])
-        steps = [(f"step {record.step}", i) for i, (record, _) in enumerate(history)]
-        row = _moments(self, steps)
-        images = history[0][1]
-        self.picture = picture(images.shape[1:], zoom, len(images))
-        self.curves = picture(self._curves.shape[1:], 1)
-        super().__init__([self.picture], [self.curves, row])
-
-    def _draw(self) -> str:
-        self.record, self.images = self.history[self.moment.value]
-        self.picture.value = png_bytes(self.images, zoom=self._zoom)
-        marked = self._curves.clone()
-        marked[(..., *self._places[self.moment.value])] = -1  # black
-        self.curves.value = png_bytes(marked)
-        r = self.record
-        sentence = f"Step {r.step}: loss of D {r.d_loss:.2f}, of G {r.g_loss:.2f}."
-        if math.isfinite(r.d_real):
-            real, fake = f"{r.d_real:.0%} for real images", f"{r.d_fake:.0%} for fakes"
-            sentence += f" D's mean probability of real: {real}, {fake}."
-        return f"{sentence} The black line marks this moment in the curves."
-
-
-class FlipBook(Panel):
-    """A slider over frames; see ``flip``. ``frame`` is the one that is shown."""
-
-    def __init__(self, frames, captions, zoom):
-        self.frames, self.captions, self._zoom = frames, captions, zoom
-        row = _moments(self, [(caption, i) for i, caption in enumerate(captions)])
+    def __init__(self, frames, captions, sentences, zoom, plot=None):
+        self.frames, self._sentences, self._zoom = frames, sentences, zoom
+        self._plot, last = plot, len(frames) - 1
+        options = [(caption, i) for i, caption in enumerate(captions)]
+        words = {"description": "time", "layout": AUTO}
+        self.moment = SelectionSlider(options=options, value=last, **words)
+        self.play = Play(value=last, max=last, interval=200)
+        link((self.play, "value"), (self.moment, "value"))
+        self._follow(self.moment)
         self.picture = picture(frames[0].shape[1:], zoom, len(frames[0]))
-        super().__init__([self.picture], [row])
+        self.curves = [picture(plot(last).shape[1:], 1)] if plot else []
+        row = _with_play(self.moment, self.play)
+        super().__init__([self.picture], [*self.curves, row])
 
     def _draw(self) -> str:
-        self.frame = self.frames[self.moment.value]
+        moment = self.moment.value
+        self.frame = self.frames[moment]
         self.picture.value = png_bytes(self.frame, zoom=self._zoom)
-        return f"This frame: {self.captions[self.moment.value]}."
+        for shown in self.curves:
+            shown.value = png_bytes(self._plot(moment))
+        return self._sentences[moment]
 
 
 class Translation(Panel):
@@ -150,30 +118,24 @@ class Translation(Panel):
         shape, last = images_a.shape[1:], min(map(len, self.domains)) - 1
         self._noise = sample_noise(1, math.prod(shape), seed=0).view(1, *shape)
         self.pictures = [picture(shape, zoom, 3, columns=3) for _ in self.domains]
-        names = ("A → B → A", "B → A → B")
-        pairs = zip(names, self.pictures, strict=True)
-        titled = [VBox([HTML(name), shown]) for name, shown in pairs]
         self.number = IntSlider(0, 0, last, description="image", style=LABEL)
         self.number.layout = AUTO
         self.strength = new_slider("strength", 1.0, 0.0, 1.0, 0.05)
-        self.play = Play(value=20, max=20, interval=100)
-        there, back = (lambda n: n / 20), (lambda share: round(share * 20))
-        link((self.play, "value"), (self.strength, "value"), transform=(there, back))
         self.noise = new_slider("noise between", 0.0, 0.0, 0.5, 0.02)
         self._follow(self.number, self.strength, self.noise)
-        played = _with_play(self.strength, self.play)
-        super().__init__([HBox(titled, layout=WRAP)], [self.number, played, self.noise])
+        played = _play(self, self.strength)
+        titled = _side_by_side(("A → B → A", "B → A → B"), self.pictures)
+        super().__init__([titled], [self.number, played, self.noise])
 
     @torch.no_grad()
     def _draw(self) -> str:
-        ways, self.strips, errors = (self.G.to_b, self.G.to_a), [], []
-        for i, (images, shown) in enumerate(
-            zip(self.domains, self.pictures, strict=True)
-        ):
+        ways, self.strips, errors = [self.G.to_b, self.G.to_a], [], []
+        both = zip(self.domains, self.pictures, ways, ways[::-1], strict=True)
+        for images, shown, there, back in both:
             image = images[self.number.value : self.number.value + 1]
-            between = torch.lerp(image, ways[i](image), self.strength.value)
+            between = torch.lerp(image, there(image), self.strength.value)
             between = (between + self.noise.value * self._noise).clamp(-1, 1)
-            strip = torch.cat([image, between, ways[1 - i](between)])
+            strip = torch.cat([image, between, back(between)])
             errors.append((strip[2] - strip[0]).abs().mean().item())
             shown.value = png_bytes(strip, columns=3, zoom=self._zoom)
             self.strips.append(strip)
@@ -205,7 +167,19 @@ def scrub(history: Sequence[tuple[Record, Tensor]], *, zoom: int = 3):
     ``train``: images (N, C, H, W) in [-1, 1], generated from the same z each time. Used
     in notebook 04.
     """
-    return TimeScrubber(history, zoom)
+    records, frames = zip(*history, strict=True)
+    seen = [record.images_seen / 1000 for record in records]
+    figure = Figure(figsize=(4.5, 3))  # its layout is fixed, which is faster
+    ax = show_curves(records, figure.add_axes((0.14, 0.17, 0.84, 0.8)))
+    line = ax.axvline(seen[-1], color="black")
+
+    def curves(moment: int) -> Tensor:
+        line.set_xdata([seen[moment]])
+        return figure_image(figure)
+
+    steps = [f"step {record.step}" for record in records]
+    sentences = [_sentence(record) for record in records]
+    return FlipBook(frames, steps, sentences, zoom, curves)
 
 
 def flip(frames: Sequence[Tensor], captions: Sequence[str], *, zoom: int = 1):
@@ -214,32 +188,35 @@ def flip(frames: Sequence[Tensor], captions: Sequence[str], *, zoom: int = 1):
     Each frame is one grid, as in ``film``; ``figure_image`` makes a frame of a figure.
     ``captions`` names each frame, and all names differ. Used in notebook 00.
     """
-    return FlipBook(frames, captions, zoom)
+    sentences = [f"This frame: {caption}." for caption in captions]
+    return FlipBook(frames, captions, sentences, zoom)
 
 
 def noise_rows(panel: Panel) -> list[ipywidgets.Widget]:
     """Give a panel the sliders ``seed``, ``walk`` with ``play``, and ``scale``."""
     how = HTML("Click a slider, then use the arrow keys, or drag it.")
     panel.seed = IntSlider(0, 0, 999, description="seed", style=LABEL, layout=AUTO)
-    panel.walk = new_slider("walk (seeds)", 0.0, 0.0, 10.0, 1 / WALK)
-    panel.play = Play(max=10 * WALK, interval=100)
-    there, back = (lambda n: n / WALK), (lambda share: round(share * WALK))
-    link((panel.play, "value"), (panel.walk, "value"), transform=(there, back))
+    panel.walk = new_slider("walk (seeds)", 0.0, 0.0, 10.0, 0.05)
+    played = _play(panel, panel.walk)
     panel.scale = new_slider("noise scale", 1.0, 0.0, 2.0, 0.05)
     panel._follow(panel.seed, panel.walk, panel.scale)
-    return [how, panel.seed, _with_play(panel.walk, panel.play), panel.scale]
+    return [how, panel.seed, played, panel.scale]
 
 
-def _moments(panel: Panel, options: Sequence[tuple[str, int]]) -> HBox:
-    """Give a panel a slider over these moments, which begins at the last, and Play."""
-    last = len(options) - 1
-    panel.moment = ipywidgets.SelectionSlider(
-        options=options, value=last, description="time", layout=AUTO
-    )
-    panel.play = Play(value=last, max=last, interval=200)
-    link((panel.play, "value"), (panel.moment, "value"))
-    panel._follow(panel.moment)
-    return _with_play(panel.moment, panel.play)
+def _side_by_side(names: Sequence[str], pictures: Sequence) -> HBox:
+    pairs = zip(names, pictures, strict=True)
+    titled = [VBox([HTML(html.escape(name)), shown]) for name, shown in pairs]
+    return HBox(titled, layout=WRAP)
+
+
+def _play(panel: Panel, slider: FloatSlider) -> HBox:
+    """Give a panel ``play``, which moves a slider ten steps a second; return both."""
+    steps = round(1 / slider.step)  # from 0 to 1
+    now, last = round(steps * slider.value), round(steps * slider.max)
+    panel.play = Play(value=now, max=last, interval=100)
+    there, back = (lambda n: n / steps), (lambda value: round(value * steps))
+    link((panel.play, "value"), (slider, "value"), transform=(there, back))
+    return _with_play(slider, panel.play)
 
 
 def _with_play(slider: ipywidgets.Widget, play: Play) -> HBox:
@@ -270,16 +247,9 @@ def picture(image_shape: Sequence[int], zoom: int, count: int = 1, columns: int 
     return ipywidgets.Image(format="png", layout=fixed)
 
 
-def _curves(records: Sequence[Record]) -> tuple[Tensor, list[tuple]]:
-    """Return the curves as an image, and where in it each record's line is.
-
-    Drawn once: a figure takes 35 ms, a line in its pixels almost nothing.
-    """
-    figure = Figure(figsize=(4.5, 3), layout="constrained")
-    ax = show_curves(records, figure.subplots())
-    image = figure_image(figure)  # (1, 3, H, W)
-    seen = [(record.images_seen / 1000, 0) for record in records]
-    columns = ax.transData.transform(seen)[:, 0].round().astype(int).tolist()
-    height = image.shape[2]
-    rows = slice(round(height - ax.bbox.y1), round(height - ax.bbox.y0))
-    return image, [(rows, slice(column - 1, column + 1)) for column in columns]
+def _sentence(r: Record) -> str:
+    words = f"Step {r.step}: loss of D {r.d_loss:.2f}, of G {r.g_loss:.2f}."
+    if math.isfinite(r.d_real):
+        real, fake = f"{r.d_real:.0%} for real images", f"{r.d_fake:.0%} for fakes"
+        words += f" D's mean probability of real: {real}, {fake}."
+    return f"{words} The black line marks this moment in the curves."

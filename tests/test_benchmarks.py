@@ -20,12 +20,14 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
+from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 import ganlib.evaluation
+from ganlib.conditional import ConditionalGenerator
 from ganlib.judge import Judge, judge_features
 from ganlib.latent import sample_images
-from ganlib.losses import d_loss, r1_penalty, r2_penalty
+from ganlib.losses import d_loss, g_loss_non_saturating, r1_penalty, r2_penalty
 from ganlib.metrics import frechet_distance, precision_recall
 from ganlib.models import Discriminator, Generator, new_networks
 from ganlib.plots import png_bytes
@@ -282,6 +284,33 @@ def test_variants_with_labels_train_and_are_described(monkeypatch):
     assert same["due_to_label"] < 0.1
 
 
+def test_joined_d_depends_on_the_label():
+    D, labels = scripts.conditional.JoinedDiscriminator(), torch.arange(40) % 10
+    first = D(IMAGES[:40], labels)
+    assert first.shape == (40,)
+    assert (D(IMAGES[:40], (labels + 1) % 10) != first).all()
+
+
+def test_classifier_update_trains_both_on_the_classes():
+    conditional, real = scripts.conditional, IMAGES[:6]
+    labels, asked = torch.arange(6), torch.arange(6) + 3
+    G, D = ConditionalGenerator(), conditional.ClassifyingDiscriminator()
+    fake = G(torch.randn(6, 100), asked)
+    logits, classes = D(torch.cat([real, fake.detach()]))
+    loss = d_loss(logits[:6], logits[6:])
+    loss += 0.3 * cross_entropy(classes, torch.cat([labels, asked]))
+    of_d = torch.autograd.grad(loss, list(D.parameters()))
+    logits, classes = D(fake)
+    loss = g_loss_non_saturating(logits) + 0.3 * cross_entropy(classes, asked)
+    of_g = torch.autograd.grad(loss, list(G.parameters()), retain_graph=True)
+    opts = [torch.optim.SGD(network.parameters(), 0.0) for network in (D, G)]
+    pairs = real, labels, fake, asked
+    conditional.classifier_update(D, *opts, *pairs, 0.0, weight=0.3)
+    for network, gradients in ((D, of_d), (G, of_g)):
+        for weight, gradient in zip(network.parameters(), gradients, strict=True):
+            torch.testing.assert_close(weight.grad, gradient)
+
+
 def test_rivals_of_the_gan_train_and_draw(monkeypatch, tmp_path):
     rivals, means = scripts.rivals, {"mean": lambda G: sample_images(G, 9, seed=0)}
     monkeypatch.setattr(runs, "images", IMAGES, raising=False)
@@ -514,6 +543,30 @@ def test_samples_are_judged_when_the_clock_says_so(monkeypatch):
     rows = clock.follow("curve", 0.8, 5, batches, clock.RateClock(20))
     known = [("curve", 5, 1, 20, 7.0), ("curve", 5, 3, 60, 7.0)]
     assert [tuple(row.values()) for row in rows] == known
+
+
+def test_hinge_update_moves_both_by_its_losses():
+    """D: max(0, 1 - D(x)) + max(0, 1 + D(G(z))), G: -D(G(z)), each on average."""
+    G, D = toys.networks(0)
+    with torch.no_grad():
+        D.net[-1].weight *= 20  # logits on both sides of -1 and 1
+    slow_G, slow_D = copy.deepcopy(G), copy.deepcopy(D)
+    real, z = torch.randn(50, 2), torch.randn(50, 2)
+    d_sgd, g_sgd = (torch.optim.SGD(n.parameters(), 0.1) for n in (D, G))
+    (loss, *scores), g_loss = toys.hinge_update(D, d_sgd, g_sgd, real, G(z), 0.5)
+    fake = slow_G(z)
+    right, wrong = slow_D(real), slow_D(fake.detach())
+    assert min(right) < -1 < 1 < max(right)
+    expected = (1 - right).clamp(min=0).mean() + (1 + wrong).clamp(min=0).mean()
+    expected.backward()
+    for moved, weight in zip(D.parameters(), slow_D.parameters(), strict=True):
+        torch.testing.assert_close(moved, weight - 0.1 * weight.grad)
+    g_expected = -D(fake).mean()
+    g_expected.backward()
+    for moved, weight in zip(G.parameters(), slow_G.parameters(), strict=True):
+        torch.testing.assert_close(moved, weight - 0.1 * weight.grad)
+    torch.testing.assert_close([loss, g_loss], [expected.detach(), g_expected.detach()])
+    assert scores == [None, None]  # which are not log-odds
 
 
 def test_every_objective_trains_on_a_toy_and_is_timed(monkeypatch):

@@ -2,15 +2,11 @@
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
 from ganlib.conditional import (
     AskedFor,
-    ClassifyingDiscriminator,
     ConditionalGenerator,
-    JoinedDiscriminator,
     ProjectionDiscriminator,
-    classifier_update,
     conditional_update,
     train_conditional,
 )
@@ -62,13 +58,6 @@ def test_projection_is_the_formula():
     torch.testing.assert_close(D(IMAGES, LABELS), plain + match)
 
 
-def test_joined_d_depends_on_the_label():
-    D = JoinedDiscriminator(SHAPE, 3)
-    first = D(IMAGES, LABELS)
-    assert first.shape == (40,)
-    assert (D(IMAGES, (LABELS + 1) % 3) != first).all()
-
-
 def test_conditional_update_asks_d_about_pairs():
     G, D = generator(), ProjectionDiscriminator(SHAPE, 3)
     torch.nn.init.normal_(D.embedding.weight)
@@ -82,25 +71,6 @@ def test_conditional_update_asks_d_about_pairs():
     )
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(g_loss, g_loss_non_saturating(D(fake, labels[1])))
-
-
-def test_classifier_update_trains_both_on_the_classes():
-    G, D = generator(), ClassifyingDiscriminator(SHAPE, 3)
-    real, fake = IMAGES[:6], G(torch.randn(6, 5), ASKED[:6])
-    logits, classes = D(torch.cat([real, fake.detach()]))
-    loss = d_loss(logits[:6], logits[6:]) + 0.3 * cross_entropy(
-        classes, torch.cat([LABELS[:6], ASKED[:6]])
-    )
-    of_d = torch.autograd.grad(loss, list(D.parameters()))
-    logits, classes = D(fake)
-    loss = g_loss_non_saturating(logits) + 0.3 * cross_entropy(classes, ASKED[:6])
-    of_g = torch.autograd.grad(loss, list(G.parameters()), retain_graph=True)
-    opts = [torch.optim.SGD(network.parameters(), 0.0) for network in (D, G)]
-    pairs = real, LABELS[:6], fake, ASKED[:6]
-    classifier_update(D, *opts, *pairs, 0.0, weight=0.3)
-    for network, gradients in ((D, of_d), (G, of_g)):
-        for weight, gradient in zip(network.parameters(), gradients, strict=True):
-            torch.testing.assert_close(weight.grad, gradient)
 
 
 def test_training_pairs_each_image_with_its_label_and_asks_as_often_as_the_data():

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ganlib.game import BATCH, play_game
+from ganlib.game import BATCH, SIZE, play_game
 from ganlib.latent import stream
 from ganlib.losses import d_loss, r1_penalty
+from ganlib.plots import FAKE, REAL
 from ganlib.steps import d_step, g_step
 from ganlib.toys import RING, PointDiscriminator, PointGenerator, sample_points
 
@@ -114,6 +115,16 @@ def test_numbers_and_arrows_fit_networks_that_are_known(game):
     assert game.push[:, 0].abs().max() == 0
     assert game.push[:, 1].min() > 0  # where G's loss falls
     picture = np.array(Image.open(io.BytesIO(game.picture.value))).astype(int)
-    top, bottom = picture[2, 2], picture[-3, 2]
+    assert picture.shape == (*SIZE, 3)
+    plane, curves = picture[:320], picture[320:]  # the plane is square
+    top, bottom = plane[5, 5], plane[-5, 5]
     assert top[2] > top[0]  # blue where D says real
     assert bottom[0] > bottom[2]
+    x, y = (160 * (RING.centers[0] / game.reach * torch.tensor([1, -1]) + 1)).int()
+    column = plane[:, x - 1 : x + 2]
+    reddish = (column[..., 0] > column[..., 2] + 50).any(1)[: y + 1]  # on bluish ground
+    assert reddish[y]
+    assert reddish.sum() == pytest.approx(32, abs=5)  # up by 0.2 of half the plane
+    for color in (FAKE, REAL):
+        values = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+        assert (curves == values).all(2).any()

@@ -126,10 +126,6 @@ LOSSES = {  # of D and of G, from r = D(x) and f = D(G(z))
         lambda r, f: -(log_d(r) + (1 - f.sigmoid()).log().mean()) / 2,
         lambda r, f: -log_d(f),
     ),
-    "hinge": (
-        lambda r, f: (1 - r).clamp(min=0).mean() + (1 + f).clamp(min=0).mean(),
-        lambda r, f: -f.mean(),
-    ),
     "wasserstein": (lambda r, f: f.mean() - r.mean(), lambda r, f: -f.mean()),
     "pairing": (lambda r, f: -log_d(r - f), lambda r, f: -log_d(f - r)),
 }
@@ -177,7 +173,6 @@ both_fall = partial(steps.pairing_update, gamma=4.0, last_gamma=1.0)
     ("update", "name", "penalty", "weight", "passes"),
     [
         (steps.classic_update, "classic", None, 0, [12]),
-        (steps.hinge_update, "hinge", None, 0, [12]),
         (penalized, "wasserstein", between, 10, [6, 6, 6]),
         (steps.r1_update, "classic", r1, 1, [6, 6]),
         (r1_falls, "classic", r1, 2, [6, 6]),

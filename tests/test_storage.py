@@ -26,7 +26,7 @@ from ganlib.plots import show_curves
 from ganlib.steps import (
     classic_update,
     cosine_rate,
-    hinge_update,
+    pairing_update,
     r1_update,
     wasserstein_update,
 )
@@ -226,7 +226,7 @@ def test_what_was_saved_can_be_looked_at(begin, tiny_networks, folder):
 def test_nan_is_kept_where_it_means_something_and_never_saved_as_weights(
     begin, tmp_path
 ):
-    G, _, records = begin(tmp_path, hinge_update)
+    G, _, records = begin(tmp_path, pairing_update)
     next(records)
     G.net[0].weight.data.fill_(math.nan)
     with pytest.raises(FloatingPointError, match="back at step 10"):
@@ -234,7 +234,7 @@ def test_nan_is_kept_where_it_means_something_and_never_saved_as_weights(
     (record,) = load_run(tmp_path).history
     assert math.isnan(record.d_real)
     assert math.isfinite(record.d_loss)
-    list(begin(tmp_path, hinge_update)[2])
+    list(begin(tmp_path, pairing_update)[2])
     assert len(load_run(tmp_path).history) == 4
 
 

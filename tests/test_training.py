@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from ganlib import training
 from ganlib.latent import sample_noise, stream
-from ganlib.steps import hinge_update
+from ganlib.steps import pairing_update
 from ganlib.toys import GRID, PointDiscriminator, PointGenerator, sample_points
 from ganlib.training import TrainConfig, train
 
@@ -122,7 +122,7 @@ def test_update_learns_how_far_the_run_is_and_both_rates_follow(parts):
     def watching(D, opt_d, opt_g, real, fake, progress):
         rates = [optimizer.param_groups[0]["lr"] for optimizer in (opt_d, opt_g)]
         seen.append((progress, *rates))
-        return hinge_update(D, opt_d, opt_g, real, fake, progress)
+        return pairing_update(D, opt_d, opt_g, real, fake, progress)
 
     config = TrainConfig(4, 8, lr_g=1.0, lr_d=2.0, record_every=2)
     records = list(train(*parts, config, watching, lambda progress: progress / 16))
