@@ -83,7 +83,8 @@ def follow(records: Iterator[Record], args: Namespace, draw: Callable) -> None:
         lines, step = [json_line(record) for record in history], history[-1].step
     minutes = 1e9 if args.minutes is None else args.minutes
     first, began, limit = step, time.monotonic(), 60 * minutes
-    bar = tqdm(total=args.steps, initial=step, unit="step", disable=None)
+    total = None if args.steps == FOREVER else args.steps
+    bar = tqdm(total=total, initial=step, unit="step", disable=None)
     with closing(records), bar:
         for record in records:
             if record.step % args.record_every and record.step < args.steps:
@@ -92,11 +93,13 @@ def follow(records: Iterator[Record], args: Namespace, draw: Callable) -> None:
                 lines.append(json_line(record))
             write(args.out / "records.jsonl", "".join(lines).encode())
             write(args.out / "samples.png", draw(record.averaged))
+            passed = time.monotonic() - began
+            if args.minutes:  # so many steps fit into them
+                bar.total = first + round((record.step - first) * limit / passed)
+            losses = {"D": f"{record.d_loss:.3f}", "G": f"{record.g_loss:.3f}"}
+            bar.set_postfix(losses, refresh=False)
             bar.update(record.step - step)
-            step, passed = record.step, time.monotonic() - began
-            if args.minutes:  # when it will be over, in steps
-                bar.total = first + round((step - first) * limit / passed)
-            bar.set_postfix(D=f"{record.d_loss:.3f}", G=f"{record.g_loss:.3f}")
+            step = record.step
             if passed >= limit:
                 break
     if step < args.steps and time.monotonic() - began < limit:

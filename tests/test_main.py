@@ -155,8 +155,26 @@ def test_minutes_end_a_run_and_resume_makes_it_longer(folder, tmp_path, capsys):
     assert main(["train", "--resume", "--out", str(tmp_path)]) == 0  # as long again
     assert main(f"train --resume --out {tmp_path} --minutes 0".split()) == 0
     assert main(f"train --resume --out {tmp_path} --steps 17".split()) == 0
+    assert main(f"train --resume --out {tmp_path}".split()) == 0  # nothing is left
     assert [line["step"] for line in lines(tmp_path)] == [5, 10, 15, 17]
     assert "Going on after 15 of 17 steps" in capsys.readouterr().out
+
+
+def test_ctrl_c_in_a_step_keeps_the_last_record(folder, tmp_path, capsys, monkeypatch):
+    moves = iter(range(7))
+
+    def update(*arguments):
+        if next(moves, None) is None:
+            raise KeyboardInterrupt
+        return classic_update(*arguments)
+
+    monkeypatch.setattr(commands.steps, "classic_update", update)
+    assert train(tmp_path, folder) == 130
+    assert [line["step"] for line in lines(tmp_path)] == [5]
+    assert load_run(tmp_path).history[-1].step == 5
+    out, err = capsys.readouterr()
+    assert "Stopped after 7 of 10 steps" in out
+    assert err == "ganlib: stopped\n"
 
 
 def test_a_failure_to_draw_saves_the_run(folder, tmp_path, monkeypatch):
