@@ -144,13 +144,14 @@ def new_networks(
     image_shape: tuple = (1, 28, 28),
     new_g: Callable[..., nn.Module] = Generator,
     new_d: Callable[..., nn.Module] = Discriminator,
+    init_: Callable[[nn.Module], None] = init_orthogonal_,
 ) -> tuple[nn.Module, nn.Module]:
-    """Return G and D with the orthogonal initial weights of ``seed``.
+    """Return G and D with the initial weights of ``seed``, orthogonal by default.
 
     ``new_g(image_shape=...)`` and ``new_d(image_shape=...)`` make the networks. The
     global random state stays as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # the CPU's alone, which is forked
-        G = new_g(image_shape=image_shape).apply(init_orthogonal_)
-        return G, new_d(image_shape=image_shape).apply(init_orthogonal_)
+        G = new_g(image_shape=image_shape).apply(init_)
+        return G, new_d(image_shape=image_shape).apply(init_)
