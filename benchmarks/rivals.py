@@ -29,7 +29,7 @@ from torch.nn.functional import (
     mse_loss,
 )
 
-from ganlib.latent import sample_images, stream
+from ganlib.latent import new_noise, sample_images, stream
 from ganlib.models import (
     Discriminator,
     Generator,
@@ -43,7 +43,6 @@ from ganlib.training import (
     TrainConfig,
     endless_batches,
     move_average,
-    new_noise,
     train,
 )
 

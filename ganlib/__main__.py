@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args = parser.parse_args(arguments)
         getattr(commands, args.command)(args)
     except KeyboardInterrupt:
-        print("ganlib: stopped", file=sys.stderr)
+        print("ganlib: stopped; train --resume goes on from there", file=sys.stderr)
         return 130
     except MISTAKES as error:
         if sys.flags.dev_mode:

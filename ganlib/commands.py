@@ -2,10 +2,11 @@
 
 import json
 import os
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from ganlib.checks import wrong
 from ganlib.convolutional import ConvDiscriminator, ConvGenerator
 from ganlib.data import LabeledImages, load_folder, load_images
 from ganlib.latent import sample_images, sample_noise
+from ganlib.parallel import any_process, joined, rank
 from ganlib.plots import png_bytes
-from ganlib.storage import load_run, part, paths
+from ganlib.storage import load_run, part, run_file
 from ganlib.training import Record, TrainConfig
 
 NAMES = "mnist", "fashion-mnist", "digits"
@@ -33,11 +35,17 @@ def train(args: Namespace) -> None:
     Raises KeyboardInterrupt if it was stopped; the run is saved by then.
     """
     check_train(args)
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with joined(device) as device, redirect_stdout(None if rank() else sys.stdout):
+        start(args, device)
+
+
+def start(args: Namespace, device: str) -> None:
+    """Train on this device; all processes of ``torchrun`` do so together."""
     if args.steps is None:
         args.steps = TrainConfig.steps if args.minutes is None else FOREVER
     numbers = args.steps, args.batch_size
     config = TrainConfig(*numbers, record_every=args.record_every, seed=args.seed)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     images, labels = (values.to(device) for values in load(args.data, args)[:2])
     args.image_shape = tuple(images.shape[1:])
     args.classes = labels.max().item() + 1 if args.conditional else 0
@@ -65,7 +73,7 @@ def train(args: Namespace) -> None:
 
 def check_train(args: Namespace) -> None:
     """Raise an error if a run would be lost, or if options contradict one another."""
-    if not args.resume and any(path.exists() for path in paths(args.out)):
+    if not args.resume and run_file(args.out).exists():
         fix = "add --resume to go on with it, or name another folder"
         raise wrong(ValueError, f"{args.out} holds a run", "a new folder", fix)
     if (args.conditional or args.to) and (args.networks != "dense" or args.objective):
@@ -84,11 +92,11 @@ def follow(records: Iterator[Record], args: Namespace, draw: Callable) -> None:
     minutes = 1e9 if args.minutes is None else args.minutes
     first, began, limit = step, time.monotonic(), 60 * minutes
     total = None if args.steps == FOREVER else args.steps
-    bar = tqdm(total=total, initial=step, unit="step", disable=None)
+    bar = tqdm(total=total, initial=step, unit="step", disable=rank() > 0 or None)
     with closing(records), bar:
         for record in records:
             if record.step % args.record_every and record.step < args.steps:
-                break  # Ctrl-C between two records: the run holds the one before
+                raise KeyboardInterrupt  # the run holds the record before this one
             if record.step > step:
                 lines.append(json_line(record))
             write(args.out / "records.jsonl", "".join(lines).encode())
@@ -100,10 +108,11 @@ def follow(records: Iterator[Record], args: Namespace, draw: Callable) -> None:
             bar.set_postfix(losses, refresh=False)
             bar.update(record.step - step)
             step = record.step
-            if passed >= limit:
+            if any_process(passed >= limit):
                 break
-    if step < args.steps and time.monotonic() - began < limit:
-        raise KeyboardInterrupt
+        else:
+            if step < args.steps:
+                raise KeyboardInterrupt
     print(f"{step} steps are done: see {args.out / 'samples.png'}.")
 
 
@@ -243,7 +252,12 @@ def save_images(images: Tensor, out: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file beside ``path`` and move it into place: it is never half there."""
+    """Write a file beside ``path`` and move it into place: it is never half there.
+
+    Of several processes, only the first one does.
+    """
+    if rank() > 0:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}")
     unfinished.write_bytes(content)

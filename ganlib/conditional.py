@@ -12,19 +12,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ganlib.checks import check_images, check_noise, wrong
-from ganlib.latent import stream
+from ganlib.latent import new_noise, stream
 from ganlib.models import Discriminator, Generator
 from ganlib.parallel import own_rows
 from ganlib.steps import Moved, constant_rate, d_step, g_step
 from ganlib.storage import Folder, KeptRun
-from ganlib.training import (
-    Record,
-    TrainConfig,
-    check_start,
-    endless_batches,
-    loop,
-    new_noise,
-)
+from ganlib.training import Record, TrainConfig, check_start, endless_batches, loop
 
 
 class ConditionalGenerator(nn.Module):

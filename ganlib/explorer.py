@@ -1,8 +1,6 @@
 """The explorer: sliders for the noise of a generator, its latent vector z."""
 
-import itertools
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from ipywidgets import HTML, Button, Checkbox, HBox, Stack, ToggleButtons, VBox
@@ -109,13 +107,11 @@ class LatentExplorer(Panel):
             self.images = images.float().cpu()
             self._squares = self.images.flatten(1).square().sum(1)
         reset = Button(description="start again", layout=AUTO)
-        save = Button(description="save image", layout=AUTO)
         reset.on_click(self.reset)
-        save.on_click(self.save_picture)
         width = {"width": self.picture.layout.width}
         self.copy, self.predictions = HTML(), HTML(layout=width)
         caption = HTML(PROSE.format("", CAPTION), layout=width)
-        buttons = HBox([reset, save, self.copy], layout={"flex_flow": "row wrap"})
+        buttons = HBox([reset, self.copy], layout={"flex_flow": "row wrap"})
         pictures = [self.picture, self.predictions, caption]
         pictures.append(HBox([self.grid, self.real]))
         super().__init__(pictures, [*rows, buttons])
@@ -156,19 +152,6 @@ class LatentExplorer(Panel):
         for slider in (self.walk, self.morph, *self.moves.values()):
             slider.value = 0.0
         self._redraw()
-
-    def save_picture(self, _button: Button | None = None) -> Path:
-        """Write the large image into the notebook's folder, under a new name."""
-        name = f"explorer_seed_{self.seed.value}"
-        paths = (Path(f"{name}_{number}.png") for number in itertools.count(1))
-        path = next(path for path in paths if not path.exists())
-        try:
-            path.write_bytes(self.picture.value)
-        except OSError as error:
-            self._say(f"The image could not be saved: {error}")
-            raise
-        self._say(f"Saved as {path} in the folder of this notebook.")
-        return path
 
     def _redraw(self, change: dict | None = None) -> None:
         if change and change["owner"] in (self.seed, self.walk):

@@ -23,6 +23,11 @@ def stream(purpose: str, seed: int, device: str | torch.device = "cpu") -> Gener
     return generator.manual_seed(int.from_bytes(digest[:4], "big"))
 
 
+def new_noise(count: int, latent_dim: int, generator: Generator) -> Tensor:
+    """Return z (count, latent_dim), where the generator is."""
+    return torch.randn(count, latent_dim, generator=generator, device=generator.device)
+
+
 def sample_noise(count: int, latent_dim: int, *, seed: int) -> Tensor:
     """Return z (count, latent_dim), standard normal: always the same for one seed."""
     generator = torch.Generator().manual_seed(seed)

@@ -43,6 +43,16 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def any_process(stops: bool) -> bool:
+    """Return whether one of the processes stops; all must ask at the same step."""
+    if not dist.is_initialized():
+        return stops
+    gpu = dist.get_backend() == "nccl"
+    flag = torch.tensor(float(stops), device="cuda" if gpu else "cpu")
+    dist.all_reduce(flag)
+    return flag.item() > 0
+
+
 def own_rows(batch: Tensor) -> Tensor:
     """Return the rows of a batch (N, …) that are this process's: each n-th.
 

@@ -4,9 +4,12 @@ import hashlib
 import json
 import os
 import re
+import signal
 import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import SimpleNamespace
@@ -193,12 +196,29 @@ class KeptRun:
             return
         content = {"history": self.history, "tensors": self.tensors}
         try:
-            save_run(self.folder, SimpleNamespace(**self.facts, **content))
+            with undisturbed():
+                save_run(self.folder, SimpleNamespace(**self.facts, **content))
             self.saved = self.step
         except (OSError, *DAMAGE) as error:
             stays = f"{self.folder} stays at step {self.saved}"
             print(f"Step {self.step} could not be saved ({error}): {stays}.")
         self.due = time.monotonic() + SECONDS
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the end of a save."""
+    came, signals = [], (signal.SIGINT, signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():
+        signals = ()  # others may not set handlers, and are not interrupted
+    before = [signal.signal(s, lambda number, _: came.append(number)) for s in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def check_folder(folder: Folder) -> None:

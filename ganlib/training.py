@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from ganlib.checks import check_images, check_range, check_separate, wrong
 from ganlib.data import batch_indices
-from ganlib.latent import stream
+from ganlib.latent import new_noise, stream
 from ganlib.parallel import connect, own_rows
 from ganlib.steps import Moved, classic_update, constant_rate
 from ganlib.storage import Folder, KeptRun
@@ -192,11 +192,6 @@ def loop(
         saved.save(last=True)
     if record is not seen:  # stopped, or there was nothing left to do
         yield record
-
-
-def new_noise(count: int, latent_dim: int, generator: torch.Generator) -> Tensor:
-    """Return z (count, latent_dim), where the generator is."""
-    return torch.randn(count, latent_dim, generator=generator, device=generator.device)
 
 
 def endless_batches(

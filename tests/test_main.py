@@ -132,7 +132,7 @@ def test_run_leaves_its_records_a_sheet_and_its_options(run):
 def test_networks_and_objectives(folder, tmp_path, options, kinds):
     assert train(tmp_path, folder, *options.split(), "--gamma", 0.5, steps=5) == 0
     about = load_run(tmp_path).about
-    assert re.sub(" [0-9a-f]{8}", "", about["G, D"]) == kinds
+    assert re.sub(" [0-9a-f]{8}", "", ", ".join(about["G, D"])) == kinds
     (line,) = lines(tmp_path)
     assert (line["d_real"] is None) == ("pairing" in options)  # JSON has no NaN
     objective = "pairing" if "pairing" in options else "r1"
@@ -174,7 +174,7 @@ def test_ctrl_c_in_a_step_keeps_the_last_record(folder, tmp_path, capsys, monkey
     assert load_run(tmp_path).history[-1].step == 5
     out, err = capsys.readouterr()
     assert "Stopped after 7 of 10 steps" in out
-    assert err == "ganlib: stopped\n"
+    assert err == "ganlib: stopped; train --resume goes on from there\n"
 
 
 def test_a_failure_to_draw_saves_the_run(folder, tmp_path, monkeypatch):

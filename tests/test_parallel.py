@@ -2,10 +2,15 @@
 
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from ganlib.__main__ import main
+from ganlib.storage import load_run
 
 # Each process runs it, and leaves its weights after each of the runs in a file.
 WORKER = """
@@ -56,6 +61,7 @@ with joined("cpu"):
     except ValueError as error:
         Path(sys.argv[1], f"error-{rank()}").write_text(str(error))
 """
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 KINDS = ["points", "r1", "images", "labels"]
 
 
@@ -63,9 +69,8 @@ KINDS = ["points", "r1", "images", "labels"]
 def runs(tmp_path_factory):
     """The weights after the same runs in one process and in each of two, by name."""
     folders = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     (folders[0] / "worker.py").write_text(WORKER)
-    for start, folder in zip(([], torchrun), folders, strict=True):
+    for start, folder in zip(([], TORCHRUN), folders, strict=True):
         command = [sys.executable, *start, folders[0] / "worker.py", folder]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
     one, two = ({f.stem: f for f in folder.iterdir()} for folder in folders)
@@ -95,3 +100,33 @@ def test_batch_that_cannot_be_shared_is_refused(runs):
     assert sentence == (
         "batch_size is 15, expected a multiple of the 2 processes: write 30."
     )
+
+
+def test_killed_process_ends_the_run_and_another_number_goes_on(tmp_path, capsys):
+    out, options = tmp_path / "run", ["--data", "digits", "--batch-size", "8"]
+    command = ["train", *options, "--record-every", "5", "--steps", "100000"]
+    command += ["--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, *TORCHRUN, "-m", "ganlib", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline, records = time.monotonic() + 60, out / "records.jsonl"
+    while not records.exists() or len(records.read_text().splitlines()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    psutil.Process(process.pid).children()[1].kill()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "ganlib: " in said
+    assert "Signal 9 (SIGKILL) received" in said
+    assert said.count("Going on") == 0
+    last = load_run(out).history[-1].step
+    assert last >= 10
+    assert main(f"train --resume --out {out} --steps {last + 10}".split()) == 0
+    assert f"Going on after {last} of {last + 10} steps" in capsys.readouterr().out
+    assert [record.step for record in load_run(out).history[-2:]] == [
+        last + 5,
+        last + 10,
+    ]
