@@ -3,6 +3,7 @@
 import copy
 import inspect
 import itertools
+import math
 import re
 import shutil
 import subprocess
@@ -82,7 +83,7 @@ def test_readme_quotes_the_results_and_make_bench_runs_the_scripts():
     searches = {
         *("recipe_search", "plateau"),
         *("convolutions", "conditional", "translation"),
-        *("rivals", "minority", "students", "stopping"),
+        *("rivals", "minority", "students", "stopping", "batches"),
     }
     assert set(NAMES) - found == {"bench", "runs", "textbook", *searches}
 
@@ -565,3 +566,34 @@ def test_digits_are_judged_by_the_numbers_of_the_course(judge, unseen, monkeypat
     assert (row["objective"], row["steps"], row["seconds"]) == ("R1", 2, 1)
     known = precision_recall(features, features[::2] * 1.3, k=3)
     assert row["precision"] == round(known.precision, 3) != row["recall"]
+
+
+def test_batches_get_the_same_seconds_and_scaled_rates(monkeypatch):
+    batches, seen = scripts.batches, {}
+    jobs = batches.all_jobs()
+    assert len(jobs) == len(set(jobs)) == 2 * (3 * 3 + 1)
+
+    def train(_G, _D, _images, config, **_):
+        seen[config.batch_size, config.seed] = config
+        yield SimpleNamespace(step=config.steps // 2, averaged=None)
+        if config.seed == 1:
+            raise FloatingPointError
+
+    numbers = {"distance": 7, "precision": 0.5, "recall": 0.4, "coverage": 1}
+    monkeypatch.setattr(batches, "train", train)
+    monkeypatch.setattr(runs, "images", IMAGES, raising=False)
+    monkeypatch.setattr(runs, "describe", lambda _: numbers)
+    row = batches.run((256, "square root", 0, 600.0))
+    assert list(row.values()) == [256, "square root", 0, 600, 50, 427, 7, 0.5, 0.4]
+    batches.run((1024, "linear", 0, 100.0))
+    lost = batches.run((64, "as it is", 1, 100.0))  # it diverges
+    assert lost["steps"] == 300
+    assert all(math.isnan(lost[name]) for name in batches.JUDGED)
+    rates = {
+        key: (config.steps, config.lr_g, config.lr_d) for key, config in seen.items()
+    }
+    assert rates == {
+        (256, 0): (100, 2e-3, 2e-3),
+        (1024, 0): (600, 16e-3, 16e-3),
+        (64, 1): (600, 1e-3, 1e-3),
+    }
