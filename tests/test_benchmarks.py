@@ -3,7 +3,9 @@
 import copy
 import inspect
 import itertools
+import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -597,3 +599,62 @@ def test_batches_get_the_same_seconds_and_scaled_rates(monkeypatch):
         (1024, 0): (600, 16e-3, 16e-3),
         (64, 1): (600, 1e-3, 1e-3),
     }
+
+
+def test_cost_model_finds_what_its_times_were_made_of():
+    parallel = scripts.parallel
+    times = {}
+    for size in (1e3, 1e5, 1e6, 1e7):
+        times[2, "exchange", size] = 2 * (50e-6 + size / 2 / 3e9)
+    for name in parallel.NETWORKS:
+        sent = sum(parallel.messages(name))
+        for batch in parallel.BATCHES:
+            times[1, name, batch] = 2e-3 + 1e-4 * batch
+            shared = 2e-3 + 1e-4 * batch / 2 + 4 * 50e-6 + sent / 3e9
+            times[2, name, batch] = 1.5 * shared
+    rows = parallel.compare(times)
+    assert [row["ratio"] for row in rows] == 2 * [1, 1, 1, 1.5, 1.5, 1.5]
+    row = rows[3]
+    assert (row["network"], row["processes"], row["batch"]) == ("dense", 2, 64)
+    sent = 4 * 533_505, 4 * (1_510_032 + 2 * (256 + 512 + 1024))  # and BatchNorm's
+    assert parallel.messages("dense") == sent
+    assert row["exchange_ms"] == pytest.approx(0.2 + 1000 * sum(sent) / 3e9, abs=0.01)
+    assert row["speedup"] == pytest.approx(8.4 / row["measured_ms"], abs=0.01)
+
+
+def test_several_gpus_pay_from_the_batch_where_they_are_faster():
+    model = scripts.parallel.Model(2e-4, 1e-7, (4_000_000, 8_000_000), 5e-6, 1e11)
+
+    def speedup(batch):
+        return model.step(batch, 1) / model.step(batch, 8)
+
+    assert speedup(model.pays_from(8)) == pytest.approx(1)
+    assert speedup(model.half_from(8)) == pytest.approx(4)
+    ring = 14 * (5e-6 + 0.5e6 / 1e11) + 14 * (5e-6 + 1e6 / 1e11)
+    assert model.exchange(8) == pytest.approx(ring)
+    rows = scripts.parallel.predict()
+    assert len({tuple(row.values()) for row in rows}) == len(rows) == 2 * 3 * 3 * 2
+    small = [row for row in rows if row["million_weights"] < 3]
+    assert all(row["speedup_at_64"] <= 1 for row in small)
+    assert max(row["speedup_at_16384"] for row in rows) > 8
+
+
+def test_processes_time_their_steps_and_their_exchange(tmp_path, monkeypatch, capsys):
+    """One process here, and two that join, are timed as the script does it."""
+    short = {"STEPS": 5, "BATCHES": (32, 16), "CHECKED": (32,), "MEGABYTES": (0.004,)}
+    dense = {"dense": scripts.parallel.NETWORKS["dense"]}
+    code = f"import parallel as p; vars(p).update({short}); "
+    code += "p.NETWORKS.pop('convolutional'); p.child_main()"
+    (tmp_path / "child.py").write_text(code)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, *launch, tmp_path / "child.py"]
+    folders = {**os.environ, "PYTHONPATH": f"{ROOT / 'benchmarks'}:{ROOT}"}
+    process = subprocess.Popen(command, env=folders, stdout=subprocess.PIPE, text=True)
+    for name, value in {**short, "NETWORKS": dense}.items():
+        monkeypatch.setattr(scripts.parallel, name, value)
+    scripts.parallel.child_main()
+    alone = json.loads(capsys.readouterr().out)["times"]
+    together = bench.answer(process)["times"]
+    assert [row[:2] for row in alone] == [["dense", 32], ["dense", 16]]
+    assert [row[:2] for row in together] == [["dense", 32], ["exchange", 4000]]
+    assert all(0 < seconds < 10 for *_, seconds in alone + together)
