@@ -32,6 +32,7 @@ from ganlib.losses import d_loss, r1_penalty, r2_penalty
 from ganlib.metrics import frechet_distance, precision_recall
 from ganlib.models import Discriminator, Generator, new_networks
 from ganlib.plots import png_bytes
+from ganlib.steps import d_step
 from ganlib.training import TrainConfig, train
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +87,7 @@ def test_readme_quotes_the_results_and_make_bench_runs_the_scripts():
         *("recipe_search", "plateau"),
         *("convolutions", "conditional", "translation"),
         *("rivals", "minority", "students", "stopping", "batches"),
+        "gpu",  # which make bench would replace by a CPU's
     }
     assert set(NAMES) - found == {"bench", "runs", "textbook", *searches}
 
@@ -658,3 +660,76 @@ def test_processes_time_their_steps_and_their_exchange(tmp_path, monkeypatch, ca
     assert [row[:2] for row in alone] == [["dense", 32], ["dense", 16]]
     assert [row[:2] for row in together] == [["dense", 32], ["exchange", 4000]]
     assert all(0 < seconds < 10 for *_, seconds in alone + together)
+
+
+def test_steps_on_a_gpu_are_those_of_train():
+    gpu, (G, D) = scripts.gpu, new_networks()
+    run = gpu.Run("dense", "float32", 64, "eager", IMAGES)
+    for _ in range(3):
+        run.step()
+    *_, last = train(G, D, IMAGES, TrainConfig(3))
+    for ours, theirs in ((run.G, G), (run.D, D), (run.averaged, last.averaged)):
+        for name, values in theirs.state_dict().items():
+            torch.testing.assert_close(ours.state_dict()[name], values)
+
+
+def test_g_meets_the_d_that_has_just_moved_in_bfloat16():
+    gpu = scripts.gpu
+    run = gpu.Run("dense", "bfloat16", 64, "eager", IMAGES)
+    G, D = run.callable
+    fake = G(torch.randn(64, 100))
+    assert fake.dtype == torch.float32
+    before = D(fake)
+    assert 0 < (before - run.D(fake)).abs().max() < 0.02  # it is in bfloat16
+    run.opt_d.param_groups[0]["lr"] = 0.1
+    d_step(D, run.opt_d, IMAGES[:64], fake)
+    assert (D(fake) - run.D(fake)).abs().max() < 0.02 * run.D(fake).abs().max()
+    assert (D(fake) - before).abs().max() > 1
+
+
+def test_every_cell_of_the_gpu_is_measured_and_a_refused_one_left_out(monkeypatch):
+    gpu = scripts.gpu
+    wanted = list(gpu.cells())
+    assert len(wanted) == 2 * 2 * 2  # networks, precisions, ways of a CPU
+    monkeypatch.setattr(gpu, "CUDA", True)
+    monkeypatch.setattr(gpu, "BATCHES", (64, 256, 4096))
+    assert len(list(gpu.cells())) == 3 * (3 + 4) * 2 + 2 * 2 * 2 * 2
+    monkeypatch.undo()
+
+    def run(network, precision, batch, way, images):
+        if way == "compiled":
+            raise RuntimeError("refused")
+        return SimpleNamespace(step=lambda: None)
+
+    monkeypatch.setattr(gpu, "Run", run)
+    monkeypatch.setattr(gpu, "call_ms", lambda _: 2.0)
+    rows = list(gpu.measure(IMAGES))
+    assert [row["way"] for row in rows] == ["eager"] * 4
+    dense = rows[0]
+    assert (dense["images_a_second"], dense["to_eager"]) == (32_000, 1)
+    flops = runs.step_flops(*new_networks(), 64)
+    assert dense["share_of_limit"] == pytest.approx(flops / (2 * 1024**3), abs=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("way", scripts.gpu.WAYS)
+def test_weights_on_a_gpu_are_those_of_eager_steps(way):
+    gpu = scripts.gpu
+    assert gpu.difference(way, IMAGES.cuda()) < 1e-9
+    if "compiled" not in way:
+        assert gpu.difference(way, IMAGES.cuda(), gpu.r1_update) < 1e-9
+
+
+def test_weights_are_compared_with_those_of_eager_steps(monkeypatch):
+    gpu, start = scripts.gpu, torch.ones(2).double()
+
+    def run(_network, precision, batch, way, _images, update):
+        assert (precision, batch, update) == ("float64", 64, gpu.r1_update)
+        now = start.clone()
+        pace = 0.1 if way == "eager" else 0.15
+        return SimpleNamespace(weights=now.clone, step=lambda: now.add_(pace))
+
+    monkeypatch.setattr(gpu, "Run", run)
+    assert gpu.difference("eager", IMAGES, gpu.r1_update) == 0
+    found = gpu.difference("compiled", IMAGES, gpu.r1_update)
+    assert found == pytest.approx(0.5)
