@@ -104,6 +104,7 @@ site: setup ## build the course as web pages in build/site; trains the generator
 bench: setup ## measure speed, quality over time and costs; writes benchmarks/results; takes several hours, alone
 	$(PY) benchmarks/throughput.py
 	$(PY) benchmarks/threads.py
+	$(PY) benchmarks/parallel.py
 	$(PY) benchmarks/choices.py --fresh
 	$(PY) benchmarks/averages.py
 	$(PY) benchmarks/time_to_quality.py --control

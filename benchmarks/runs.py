@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from ganlib.data import load_images
 from ganlib.judge import judge_features, train_judge
@@ -17,6 +18,7 @@ from ganlib.latent import sample_images
 from ganlib.metrics import frechet_distance, precision_recall
 from ganlib.models import new_networks
 from ganlib.results import read_results
+from ganlib.steps import classic_update
 from ganlib.training import TrainConfig, train
 
 SAMPLES = 10_000  # of a generator that is judged
@@ -126,3 +128,14 @@ def update_ms(
             update(D, opt_d, opt_g, real, G(torch.randn(len(real), G.latent_dim)), 0.0)
             times[name].append(1000 * (time.perf_counter() - started))
     return {name: statistics.median(found) for name, found in times.items()}
+
+
+def step_flops(G: nn.Module, D: nn.Module, batch: int) -> int:
+    """Return the operations of one update with the classic losses, and make it."""
+    opt_g, opt_d = (torch.optim.Adam(n.parameters(), fused=True) for n in (G, D))
+    where = next(G.parameters()).device
+    real = torch.rand(batch, *G.image_shape, device=where) * 2 - 1
+    z = torch.randn(batch, G.latent_dim, device=where)
+    with FlopCounterMode(display=False) as counter:
+        classic_update(D, opt_d, opt_g, real, G(z), 0.0)
+    return counter.get_total_flops()

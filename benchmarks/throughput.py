@@ -26,11 +26,9 @@ import time
 import runs
 import torch
 from torch.nn.functional import linear
-from torch.utils.flop_counter import FlopCounterMode
 
 from ganlib.data import load_images
 from ganlib.models import new_networks
-from ganlib.steps import d_step, g_step
 from ganlib.training import TrainConfig
 
 ROUNDS, SECONDS = 5, 10.0
@@ -65,12 +63,7 @@ def limit_child(batch_size):
     """Measure the limit, and what the parts of a step take, in ms."""
     G, D = new_networks()
     opt_g, opt_d = (torch.optim.Adam(n.parameters(), 1e-3, fused=True) for n in (G, D))
-    real = torch.rand(batch_size, 1, 28, 28) * 2 - 1
-    with FlopCounterMode(display=False) as counter:
-        fake = G(torch.randn(batch_size, G.latent_dim))
-        d_step(D, opt_d, real, fake)
-        g_step(D, opt_g, fake)
-    flops = counter.get_total_flops()
+    flops = runs.step_flops(G, D, batch_size)
     square = torch.randn(2048, 2048)
     peak = 2 * 2048**3 / fastest(lambda: square @ square)
     block = torch.randn(2**22)

@@ -3,6 +3,9 @@
 import copy
 import inspect
 import itertools
+import json
+import math
+import os
 import re
 import shutil
 import subprocess
@@ -31,7 +34,7 @@ from ganlib.losses import d_loss, g_loss_non_saturating, r1_penalty, r2_penalty
 from ganlib.metrics import frechet_distance, precision_recall
 from ganlib.models import Discriminator, Generator, new_networks
 from ganlib.plots import png_bytes
-from ganlib.steps import d_step, g_step
+from ganlib.steps import d_step
 from ganlib.training import TrainConfig, train
 
 ROOT = Path(__file__).parents[1]
@@ -85,7 +88,8 @@ def test_readme_quotes_the_results_and_make_bench_runs_the_scripts():
     searches = {
         *("recipe_search", "plateau"),
         *("convolutions", "conditional", "translation"),
-        *("rivals", "minority", "students", "stopping"),
+        *("rivals", "minority", "students", "stopping", "batches"),
+        "gpu",  # which make bench would replace by a CPU's
     }
     assert set(NAMES) - found == {"bench", "runs", "textbook", *searches}
 
@@ -103,13 +107,9 @@ def test_textbook_is_the_tutorial(capsys):
 
 def test_limit_counts_the_products_of_a_step():
     G, D = new_networks()
-    with FlopCounterMode(display=False) as step:
-        fake = G(torch.randn(64, 100))
-        d_step(D, torch.optim.Adam(D.parameters()), IMAGES[:64], fake)
-        g_step(D, torch.optim.Adam(G.parameters()), fake)
     with FlopCounterMode(display=False) as products:
         scripts.throughput.products_of(G, D, 64)()
-    assert products.get_total_flops() == step.get_total_flops()
+    assert products.get_total_flops() == runs.step_flops(G, D, 64) > 0
 
 
 def test_throughput_compares_medians(monkeypatch):
@@ -623,3 +623,166 @@ def test_digits_are_judged_by_the_numbers_of_the_course(judge, unseen, monkeypat
     assert (row["objective"], row["steps"], row["seconds"]) == ("R1", 2, 1)
     known = precision_recall(features, features[::2] * 1.3, k=3)
     assert row["precision"] == round(known.precision, 3) != row["recall"]
+
+
+def test_batches_get_the_same_seconds_and_scaled_rates(monkeypatch):
+    batches, seen = scripts.batches, {}
+    jobs = batches.all_jobs()
+    assert len(jobs) == len(set(jobs)) == 2 * (3 * 3 + 1)
+
+    def train(_G, _D, _images, config, **_):
+        seen[config.batch_size, config.seed] = config
+        yield SimpleNamespace(step=config.steps // 2, averaged=None)
+        if config.seed == 1:
+            raise FloatingPointError
+
+    numbers = {"distance": 7, "precision": 0.5, "recall": 0.4, "coverage": 1}
+    monkeypatch.setattr(batches, "train", train)
+    monkeypatch.setattr(runs, "images", IMAGES, raising=False)
+    monkeypatch.setattr(runs, "describe", lambda _: numbers)
+    row = batches.run((256, "square root", 0, 600.0))
+    assert list(row.values()) == [256, "square root", 0, 600, 50, 427, 7, 0.5, 0.4]
+    batches.run((1024, "linear", 0, 100.0))
+    lost = batches.run((64, "as it is", 1, 100.0))  # it diverges
+    assert lost["steps"] == 300
+    assert all(math.isnan(lost[name]) for name in batches.JUDGED)
+    rates = {
+        key: (config.steps, config.lr_g, config.lr_d) for key, config in seen.items()
+    }
+    assert rates == {
+        (256, 0): (100, 2e-3, 2e-3),
+        (1024, 0): (600, 16e-3, 16e-3),
+        (64, 1): (600, 1e-3, 1e-3),
+    }
+
+
+def test_cost_model_finds_what_its_times_were_made_of():
+    parallel = scripts.parallel
+    times = {}
+    for size in (1e3, 1e5, 1e6, 1e7):
+        times[2, "exchange", size] = 2 * (50e-6 + size / 2 / 3e9)
+    for name in parallel.NETWORKS:
+        sent = sum(parallel.messages(name))
+        for batch in parallel.BATCHES:
+            times[1, name, batch] = 2e-3 + 1e-4 * batch
+            shared = 2e-3 + 1e-4 * batch / 2 + 4 * 50e-6 + sent / 3e9
+            times[2, name, batch] = 1.5 * shared
+    rows = parallel.compare(times)
+    assert [row["ratio"] for row in rows] == 2 * [1, 1, 1, 1.5, 1.5, 1.5]
+    row = rows[3]
+    assert (row["network"], row["processes"], row["batch"]) == ("dense", 2, 64)
+    sent = 4 * 533_505, 4 * (1_510_032 + 2 * (256 + 512 + 1024))  # and BatchNorm's
+    assert parallel.messages("dense") == sent
+    assert row["exchange_ms"] == pytest.approx(0.2 + 1000 * sum(sent) / 3e9, abs=0.01)
+    assert row["speedup"] == pytest.approx(8.4 / row["measured_ms"], abs=0.01)
+
+
+def test_several_gpus_pay_from_the_batch_where_they_are_faster():
+    model = scripts.parallel.Model(2e-4, 1e-7, (4_000_000, 8_000_000), 5e-6, 1e11)
+
+    def speedup(batch):
+        return model.step(batch, 1) / model.step(batch, 8)
+
+    assert speedup(model.pays_from(8)) == pytest.approx(1)
+    assert speedup(model.half_from(8)) == pytest.approx(4)
+    ring = 14 * (5e-6 + 0.5e6 / 1e11) + 14 * (5e-6 + 1e6 / 1e11)
+    assert model.exchange(8) == pytest.approx(ring)
+    rows = scripts.parallel.predict()
+    assert len({tuple(row.values()) for row in rows}) == len(rows) == 2 * 3 * 3 * 2
+    small = [row for row in rows if row["million_weights"] < 3]
+    assert all(row["speedup_at_64"] <= 1 for row in small)
+    assert max(row["speedup_at_16384"] for row in rows) > 8
+
+
+def test_processes_time_their_steps_and_their_exchange(tmp_path, monkeypatch, capsys):
+    """One process here, and two that join, are timed as the script does it."""
+    short = {"STEPS": 5, "BATCHES": (32, 16), "CHECKED": (32,), "MEGABYTES": (0.004,)}
+    dense = {"dense": scripts.parallel.NETWORKS["dense"]}
+    code = f"import parallel as p; vars(p).update({short}); "
+    code += "p.NETWORKS.pop('convolutional'); p.child_main()"
+    (tmp_path / "child.py").write_text(code)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, *launch, tmp_path / "child.py"]
+    folders = {**os.environ, "PYTHONPATH": f"{ROOT / 'benchmarks'}:{ROOT}"}
+    process = subprocess.Popen(command, env=folders, stdout=subprocess.PIPE, text=True)
+    for name, value in {**short, "NETWORKS": dense}.items():
+        monkeypatch.setattr(scripts.parallel, name, value)
+    scripts.parallel.child_main()
+    alone = json.loads(capsys.readouterr().out)["times"]
+    together = bench.answer(process)["times"]
+    assert [row[:2] for row in alone] == [["dense", 32], ["dense", 16]]
+    assert [row[:2] for row in together] == [["dense", 32], ["exchange", 4000]]
+    assert all(0 < seconds < 10 for *_, seconds in alone + together)
+
+
+def test_steps_on_a_gpu_are_those_of_train():
+    gpu, (G, D) = scripts.gpu, new_networks()
+    run = gpu.Run("dense", "float32", 64, "eager", IMAGES)
+    for _ in range(3):
+        run.step()
+    *_, last = train(G, D, IMAGES, TrainConfig(3))
+    for ours, theirs in ((run.G, G), (run.D, D), (run.averaged, last.averaged)):
+        for name, values in theirs.state_dict().items():
+            torch.testing.assert_close(ours.state_dict()[name], values)
+
+
+def test_g_meets_the_d_that_has_just_moved_in_bfloat16():
+    gpu = scripts.gpu
+    run = gpu.Run("dense", "bfloat16", 64, "eager", IMAGES)
+    G, D = run.callable
+    fake = G(torch.randn(64, 100))
+    assert fake.dtype == torch.float32
+    before = D(fake)
+    assert 0 < (before - run.D(fake)).abs().max() < 0.02  # it is in bfloat16
+    run.opt_d.param_groups[0]["lr"] = 0.1
+    d_step(D, run.opt_d, IMAGES[:64], fake)
+    assert (D(fake) - run.D(fake)).abs().max() < 0.02 * run.D(fake).abs().max()
+    assert (D(fake) - before).abs().max() > 1
+
+
+def test_every_cell_of_the_gpu_is_measured_and_a_refused_one_left_out(monkeypatch):
+    gpu = scripts.gpu
+    wanted = list(gpu.cells())
+    assert len(wanted) == 2 * 2 * 2  # networks, precisions, ways of a CPU
+    monkeypatch.setattr(gpu, "CUDA", True)
+    monkeypatch.setattr(gpu, "BATCHES", (64, 256, 4096))
+    assert len(list(gpu.cells())) == 3 * (3 + 4) * 2 + 2 * 2 * 2 * 2
+    monkeypatch.undo()
+
+    def run(network, precision, batch, way, images):
+        if way == "compiled":
+            raise RuntimeError("refused")
+        return SimpleNamespace(step=lambda: None)
+
+    monkeypatch.setattr(gpu, "Run", run)
+    monkeypatch.setattr(gpu, "call_ms", lambda _: 2.0)
+    rows = list(gpu.measure(IMAGES))
+    assert [row["way"] for row in rows] == ["eager"] * 4
+    dense = rows[0]
+    assert (dense["images_a_second"], dense["to_eager"]) == (32_000, 1)
+    flops = runs.step_flops(*new_networks(), 64)
+    assert dense["share_of_limit"] == pytest.approx(flops / (2 * 1024**3), abs=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("way", scripts.gpu.WAYS)
+def test_weights_on_a_gpu_are_those_of_eager_steps(way):
+    gpu = scripts.gpu
+    assert gpu.difference(way, IMAGES.cuda()) < 1e-9
+    if "compiled" not in way:
+        assert gpu.difference(way, IMAGES.cuda(), gpu.r1_update) < 1e-9
+
+
+def test_weights_are_compared_with_those_of_eager_steps(monkeypatch):
+    gpu, start = scripts.gpu, torch.ones(2).double()
+
+    def run(_network, precision, batch, way, _images, update):
+        assert (precision, batch, update) == ("float64", 64, gpu.r1_update)
+        now = start.clone()
+        pace = 0.1 if way == "eager" else 0.15
+        return SimpleNamespace(weights=now.clone, step=lambda: now.add_(pace))
+
+    monkeypatch.setattr(gpu, "Run", run)
+    assert gpu.difference("eager", IMAGES, gpu.r1_update) == 0
+    found = gpu.difference("compiled", IMAGES, gpu.r1_update)
+    assert found == pytest.approx(0.5)
