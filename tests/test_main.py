@@ -19,6 +19,7 @@ from ganlib import commands
 from ganlib.__main__ import main, new_parser
 from ganlib.conditional import AskedFor
 from ganlib.data import load_folder
+from ganlib.evaluation import evaluate
 from ganlib.latent import sample_images
 from ganlib.models import new_networks
 from ganlib.plots import png_bytes
@@ -87,7 +88,8 @@ def test_each_option_is_explained(capsys, name):
     with pytest.raises(SystemExit):
         main([name, "--help"])
     _, *options = capsys.readouterr().out.split("options:")[1].split("\n  -")
-    assert all(len(option.split("  ")) > 1 for option in options)
+    for option in options:
+        assert len(option.partition("(default")[0].split()) > 3, option
 
 
 def test_defaults_are_the_recipe_of_notebook_04(monkeypatch, tmp_path, digits):
@@ -154,10 +156,12 @@ def test_minutes_end_a_run_and_resume_makes_it_longer(folder, tmp_path, capsys):
     assert train(tmp_path, folder, "--minutes", 1e-9, steps=0) == 0
     assert main(["train", "--resume", "--out", str(tmp_path)]) == 0  # as long again
     assert main(f"train --resume --out {tmp_path} --minutes 0".split()) == 0
-    assert main(f"train --resume --out {tmp_path} --steps 17".split()) == 0
+    assert main(f"train --resume --out {tmp_path} --steps 22".split()) == 0
+    whole = lines(tmp_path)
+    assert [line["step"] for line in whole] == [5, 10, 15, 20, 22]
     assert main(f"train --resume --out {tmp_path}".split()) == 0  # nothing is left
-    assert [line["step"] for line in lines(tmp_path)] == [5, 10, 15, 17]
-    assert "Going on after 15 of 17 steps" in capsys.readouterr().out
+    assert lines(tmp_path) == whole
+    assert "Going on after 15 of 22 steps" in capsys.readouterr().out
 
 
 def test_ctrl_c_in_a_step_keeps_the_last_record(folder, tmp_path, capsys, monkeypatch):
@@ -182,7 +186,13 @@ def test_a_failure_to_draw_saves_the_run(folder, tmp_path, monkeypatch):
         if path.name == "samples.png":
             raise OSError("the disk is full")
 
+    def start(*arguments, original=commands.training.train, **more):
+        left_open.append(original(*arguments, **more))
+        return left_open[0]
+
+    left_open = []
     monkeypatch.setattr(commands, "write", full)
+    monkeypatch.setattr(commands.training, "train", start)
     assert train(tmp_path, folder) == 1
     assert load_run(tmp_path).history[-1].step == 5
 
@@ -250,21 +260,27 @@ def test_translators(folder, tmp_path):
     assert main(f"translate {run} --data {folder} --out {there}".split()) == 0
     assert len(list(there.iterdir())) == 20
     assert main(f"translate {run} --data {folder} --out {back} --back".split()) == 0
-    _, G = commands.load_generator(run, to=True)
+    settings, G = commands.load_generator(run, to=True)
     images = load_folder(folder, (1, 8, 8)).images
     assert back.read_bytes() == png_bytes(G.to_a(images), zoom=2)
     assert (there / "00019.png").read_bytes() == png_bytes(G.to_b(images)[19:])
+    first = commands.new_pair(settings)[0].to_a.net[0].weight.flatten(1)
+    torch.testing.assert_close(first @ first.T, 2 / 1.04 * torch.eye(16))
 
 
-def test_evaluate_prints_the_table_and_writes_it(tmp_path, capsys, judge, monkeypatch):
+def test_evaluate_prints_the_table_and_writes_it(
+    tmp_path, capsys, judge, digits, unseen, monkeypatch
+):
     monkeypatch.setattr(commands, "load_or_train_judge", lambda *data: judge)
     assert main(f"train --data digits --steps 1 --out {tmp_path}".split()) == 0
     assert main(["evaluate", str(tmp_path)]) == 0
+    _, G = commands.load_generator(tmp_path)
+    sets = {"train_images": digits.images, "test_images": unseen.images}
+    expected = evaluate(G, judge=judge, **sets)
+    assert repr(expected) in capsys.readouterr().out
     table = json.loads((tmp_path / "table.json").read_text("utf-8"))
     assert table["judge_hash"] == judge.hash
-    shown = capsys.readouterr().out
-    for row in table["rows"]:
-        assert re.search(rf"{row['name']} +\S+ +{row['floor']:.4g} ", shown), row
+    assert table["rows"] == [row._asdict() for row in expected.rows]
 
 
 def test_onnx_gives_the_same_images(folder, tmp_path):
