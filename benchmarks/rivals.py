@@ -100,7 +100,7 @@ class Flow(nn.Module):
         h = x
         for layer in (self.first, self.second):
             h = leaky_relu(layer(torch.cat([h, times], dim=1)), 0.2)
-        return (self.last(h) - x) / (1 - t)
+        return (self.last(h) - x) / (1 - t).clamp(min=0.05)  # as late as in training
 
     def loss(self, real: Tensor, noise: torch.Generator) -> Tensor:
         """Return the mean squared error of the velocity, at times that favor noise."""
