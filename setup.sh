@@ -148,6 +148,13 @@ fi
 "$venv/bin/python" -P -c 'import ganlib' || # -P: the installed one, not the folder here
     stop "everything is installed, but ganlib does not import; the lines above say why."
 
+# When JupyterLab first opens, it would ask whether it may fetch news.
+lab="$venv/etc/jupyter/labconfig"
+mkdir -p "$lab"
+[ -e "$lab/page_config.json" ] ||
+    echo '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}' \
+        >"$lab/page_config.json"
+
 printf '%s %s\n' "$here" "$(version_of "$venv/bin/python")" >"$stamp"
 rm -f "$venv/.installing" "$log" "$venv/import.log"
 say "done."

@@ -145,6 +145,9 @@ def test_parts_that_do_not_fit_together(machine):
 
 def test_installs_the_project_with_the_exact_versions_once(machine):
     assert "-e .[test] -c constraints.txt" in machine.works()
+    settings = machine.project / ".venv/etc/jupyter/labconfig/page_config.json"
+    assert "announcements" in settings.read_text()
+    settings.write_text("a learner's own")
     assert "-m pip" not in machine.works()
     (machine.project / "pyproject.toml").touch()
     failing = {"PIP_FAILS": NO_NETWORK}  # what is installed stays usable
@@ -153,6 +156,7 @@ def test_installs_the_project_with_the_exact_versions_once(machine):
     assert "pyproject.toml; updating" in said
     assert "-e .[test]\n" in said
     assert "-m venv" not in said
+    assert settings.read_text() == "a learner's own"
 
 
 def test_a_moved_folder_or_a_python_that_vanished_begins_again(machine):

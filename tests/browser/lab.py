@@ -92,10 +92,6 @@ def learner_environment(folder):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(OWN)}
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
         environment[name] = str(folder / name.lower())
-    settings = folder / "jupyter_config_dir/lab/user-settings/@jupyterlab"
-    settings /= "apputils-extension/notification.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text('{"fetchNews": "false"}')  # the pop-up that asks about it
     environment["IPYTHONDIR"] = str(folder / "ipython")
     return environment | {"JUPYTER_TOKEN": secrets.token_hex(16)}
 

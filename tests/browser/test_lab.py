@@ -224,6 +224,12 @@ def test_game_is_stepped_by_buttons_and_plays(small):
     game.says("0 steps of D, 0 of G")
 
 
+def test_no_question_about_news(page):  # that would be a learner's first sight
+    plugin = "jupyterapp.hasPlugin('@jupyterlab/apputils-extension:{}')"
+    assert page.evaluate(plugin.format("notification"))
+    assert not page.evaluate(plugin.format("announcements"))
+
+
 def test_copied_z_is_the_one_shown(explorer):
     explorer.press("seed", "ArrowRight", 4)
     eventually(lambda: assert_shows(explorer, "noise(4)"))
