@@ -122,11 +122,10 @@ class ImagePool:
             return fakes
         random = {"generator": self.generator, "device": self.generator.device}
         places = torch.randperm(self.size, **random)[: len(fakes)]
-        rows = (torch.rand(len(places), **random) < 0.5).nonzero().flatten()
-        mixed = fakes.clone()
-        mixed[rows] = self.images[places[rows]]
-        self.images[places[rows]] = fakes[rows]
-        return mixed
+        swap = torch.rand(len(places), 1, 1, 1, **random) < 0.5
+        old, new = self.images[places], fakes[: len(places)]
+        self.images[places] = torch.where(swap, new, old)
+        return torch.cat([torch.where(swap, old, new), fakes[len(places) :]])
 
 
 def cycle_step(
