@@ -24,7 +24,7 @@ from pathlib import Path
 
 TRAIN = """Train G and D on a dataset, or on a folder of your own images.
 
-The folder of the run gets run.safetensors (all of the run, saved each 30 seconds),
+The folder of the run gets run.safetensors (all of the run, saved every 30 seconds),
 samples.png (what G makes of the same noise, at each record), records.jsonl (one record
 a line) and settings.json (the options, which --resume and the other commands read).
 """
@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args = parser.parse_args(arguments)
         getattr(commands, args.command)(args)
     except KeyboardInterrupt:
-        print("ganlib: stopped; train --resume goes on from there", file=sys.stderr)
+        more = "; train --resume goes on" if args.command == "train" else ""
+        print(f"ganlib: stopped{more}", file=sys.stderr)
         return 130
     except MISTAKES as error:
         if sys.flags.dev_mode:
@@ -82,17 +83,24 @@ def new_parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     add(train, "--resume", "go on with the run in --out, with its options", **on)
     limit = train.add_mutually_exclusive_group()
     add(limit, "--steps", "updates of D, and as many of G (default: 5000)", type=int)
-    add(limit, "--minutes", "stop after so long, in place of --steps", type=float)
+    add(
+        limit,
+        "--minutes",
+        "stop after this many minutes, in place of --steps",
+        type=float,
+    )
     add(train, "--data", "mnist, fashion-mnist, digits, or a folder", "mnist")
     add(train, "--size", "for a folder: width and height of its images", 32)
     add(train, "--gray", "for a folder: make its images gray", **on)
-    add(train, "--to", "learn to translate --data into this data, and back")
-    add(train, "--conditional", "learn the labels, too (subfolders are labels)", **on)
+    other = train.add_mutually_exclusive_group()
+    add(other, "--to", "learn to translate --data into this data, and back")
+    add(other, "--conditional", "learn the labels, too (subfolders are labels)", **on)
     kinds, losses = ("dense", "convolutional", "mixed"), ("classic", "r1", "pairing")
     add(train, "--networks", "mixed: D is dense, G is not", "dense", choices=kinds)
     text = "pairing: R3GAN (default: classic, but r1 for convolutional networks)"
     add(train, "--objective", text, choices=losses)
-    add(train, "--gamma", "the weight of the penalty in r1 and pairing", 1.0)
+    text = "the weight of the penalty in r1 and pairing (default: 1)"
+    add(train, "--gamma", text, type=float)
     add(train, "--batch-size", "real images, and as many fakes, in a step", 64)
     add(train, "--record-every", "steps between two records", 100)
     add(train, "--seed", "of weights, noise and the order of images", 0)

@@ -65,14 +65,14 @@ def load_or_train(
 
     Raises what ``train`` raises, and KeyboardInterrupt if the run is stopped.
     """
-    data, kinds, run = [images], [], train
+    data, kinds, learn = [images], [], train
     if labels is not None:
-        classes, data = labels.max().item() + 1, [images, labels]
-        pair = ConditionalGenerator, ProjectionDiscriminator
-        kinds, run = (
-            [partial(kind, classes=classes) for kind in pair],
-            train_conditional,
+        data, learn = [images, labels], train_conditional
+        pair, classes = (
+            (ConditionalGenerator, ProjectionDiscriminator),
+            labels.max() + 1,
         )
+        kinds = [partial(kind, classes=classes.item()) for kind in pair]
     path = cache_path("networks", config, *data)
     start = partial(new_networks, config.seed, tuple(images.shape[1:]), *kinds)
     G, D = start()
@@ -83,7 +83,7 @@ def load_or_train(
         why = "are damaged" if isinstance(error, ValueError) else "are not here yet"
         print(f"Trained networks {why}: training them for {config.steps} steps.")
         G, D = (network.to(images.device) for network in start())
-        *_, record = run(G, D, *data, config)
+        *_, record = learn(G, D, *data, config)
         if record.step < config.steps:
             raise KeyboardInterrupt("stopped early: nothing was saved") from None
         G = record.averaged

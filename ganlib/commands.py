@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -20,7 +21,7 @@ from ganlib.checks import wrong
 from ganlib.convolutional import ConvDiscriminator, ConvGenerator
 from ganlib.data import LabeledImages, load_folder, load_images
 from ganlib.latent import sample_images, sample_noise
-from ganlib.parallel import any_process, joined, rank
+from ganlib.parallel import joined, rank
 from ganlib.plots import png_bytes
 from ganlib.storage import load_run, part, run_file
 from ganlib.training import Record, TrainConfig
@@ -57,7 +58,8 @@ def start(args: Namespace, device: str) -> None:
         data = [images, load(args.to, args).images.to(device)]
         learn = translation.train_translation
     records = learn(G, D, *data, config, run=args.out)
-    write(args.out / "settings.json", json.dumps(vars(args), default=str).encode())
+    if rank() == 0:
+        write(args.out / "settings.json", json.dumps(vars(args), default=str).encode())
 
     def draw(averaged: nn.Module) -> bytes:
         columns = args.classes or 8
@@ -76,11 +78,10 @@ def check_train(args: Namespace) -> None:
     if not args.resume and run_file(args.out).exists():
         fix = "add --resume to go on with it, or name another folder"
         raise wrong(ValueError, f"{args.out} holds a run", "a new folder", fix)
-    if (args.conditional or args.to) and (args.networks != "dense" or args.objective):
+    chosen = args.networks != "dense" or args.objective or args.gamma is not None
+    if (args.conditional or args.to) and chosen:
         got = "--conditional and --to have networks and losses of their own"
         raise wrong(ValueError, got, "no others", "omit --networks and --objective")
-    if args.conditional and args.to:
-        raise wrong(ValueError, "there are --conditional and --to", "one", "omit one")
 
 
 def follow(records: Iterator[Record], args: Namespace, draw: Callable) -> None:
@@ -89,8 +90,8 @@ def follow(records: Iterator[Record], args: Namespace, draw: Callable) -> None:
     with suppress(FileNotFoundError):
         history = load_run(args.out).history
         lines, step = [json_line(record) for record in history], history[-1].step
-    minutes = 1e9 if args.minutes is None else args.minutes
-    first, began, limit = step, time.monotonic(), 60 * minutes
+    limit = 60 * (1e9 if args.minutes is None else args.minutes)
+    first, began = step, time.monotonic()
     total = None if args.steps == FOREVER else args.steps
     bar = tqdm(total=total, initial=step, unit="step", disable=rank() > 0 or None)
     with closing(records), bar:
@@ -99,13 +100,13 @@ def follow(records: Iterator[Record], args: Namespace, draw: Callable) -> None:
                 raise KeyboardInterrupt  # the run holds the record before this one
             if record.step > step:
                 lines.append(json_line(record))
-            write(args.out / "records.jsonl", "".join(lines).encode())
-            write(args.out / "samples.png", draw(record.averaged))
+            if rank() == 0:
+                write(args.out / "records.jsonl", "".join(lines).encode())
+                write(args.out / "samples.png", draw(record.averaged))
             passed = time.monotonic() - began
             if args.minutes:  # so many steps fit into them
                 bar.total = first + round((record.step - first) * limit / passed)
-            losses = {"D": f"{record.d_loss:.3f}", "G": f"{record.g_loss:.3f}"}
-            bar.set_postfix(losses, refresh=False)
+            bar.set_postfix(D=record.d_loss, G=record.g_loss, refresh=False)
             bar.update(record.step - step)
             step = record.step
             if any_process(passed >= limit):
@@ -114,6 +115,16 @@ def follow(records: Iterator[Record], args: Namespace, draw: Callable) -> None:
             if step < args.steps:
                 raise KeyboardInterrupt
     print(f"{step} steps are done: see {args.out / 'samples.png'}.")
+
+
+def any_process(stops: bool) -> bool:
+    """Return whether one of the processes stops; all must ask at the same step."""
+    if not dist.is_initialized():
+        return stops
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    flag = torch.tensor(float(stops), device=device)
+    dist.all_reduce(flag)
+    return flag.item() > 0
 
 
 def json_line(record: Record) -> str:
@@ -172,6 +183,7 @@ def export(args: Namespace) -> None:
     if not error <= 1e-5:
         got = f"onnxruntime's images differ by {error:.1g}"
         raise wrong(ValueError, got, "1e-5 or less", "report it")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     program.save(args.out)
     print(f"{args.out} gives the images of PyTorch: the difference is {error:.1g}.")
 
@@ -209,12 +221,13 @@ def twice(kind: Callable, join: Callable) -> Callable:
 
 def new_update(args: Namespace) -> Callable:
     """Return the update of the objective that was named, or the usual one."""
-    usual = "r1" if args.networks == "convolutional" else "classic"
+    penalized = args.networks == "convolutional" or args.gamma is not None
+    gamma = 1.0 if args.gamma is None else args.gamma
     return {
         "classic": steps.classic_update,
-        "r1": partial(steps.r1_update, gamma=args.gamma),
-        "pairing": partial(steps.pairing_update, gamma=args.gamma),
-    }[args.objective or usual]
+        "r1": partial(steps.r1_update, gamma=gamma),
+        "pairing": partial(steps.pairing_update, gamma=gamma),
+    }[args.objective or ("r1" if penalized else "classic")]
 
 
 def read_settings(folder: Path) -> Namespace:
@@ -252,12 +265,7 @@ def save_images(images: Tensor, out: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file beside ``path`` and move it into place: it is never half there.
-
-    Of several processes, only the first one does.
-    """
-    if rank() > 0:
-        return
+    """Write a file beside ``path`` and move it into place: it is never half there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}")
     unfinished.write_bytes(content)

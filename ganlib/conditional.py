@@ -112,6 +112,7 @@ def train_conditional(
     """
     check_start(G, D, images, config)
     check_labels(labels, len(images), G.classes)
+    labels = labels.to(images.device)  # else another order
     noise = stream("noise", config.seed, images.device)
     asked = stream("labels", config.seed, labels.device)
     data, parts = (images, labels), {"G": G, "D": D, "noise": noise, "labels": asked}

@@ -7,6 +7,7 @@ weights stay equal bit for bit. BatchNorm normalizes each share by itself; its r
 statistics, like gradients, become those of all shares.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from ganlib.checks import wrong
 def joined(device: str) -> Iterator[str]:
     """Join the processes that torchrun started, if it did; yield the device to use.
 
-    They talk by gloo on CPUs and by nccl on GPUs, of which each process gets one.
+    They communicate over gloo on CPUs, over nccl on GPUs, one GPU for each process.
     """
     if "RANK" not in os.environ:
         yield device
@@ -43,27 +44,18 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def any_process(stops: bool) -> bool:
-    """Return whether one of the processes stops; all must ask at the same step."""
-    if not dist.is_initialized():
-        return stops
-    gpu = dist.get_backend() == "nccl"
-    flag = torch.tensor(float(stops), device="cuda" if gpu else "cpu")
-    dist.all_reduce(flag)
-    return flag.item() > 0
-
-
 def own_rows(batch: Tensor) -> Tensor:
-    """Return the rows of a batch (N, …) that are this process's: each n-th.
+    """Return the rows of a batch (N, …) that are this process's: every nth.
 
-    Raises ValueError if not all processes would get as many.
+    Raises ValueError unless all get as many, two or more (for BatchNorm).
     """
     if not dist.is_initialized():
         return batch
     count = dist.get_world_size()
-    if len(batch) % count:
-        got, fix = f"batch_size is {len(batch)}", f"write {count * len(batch)}"
-        raise wrong(ValueError, got, f"a multiple of the {count} processes", fix)
+    share = max(2, math.ceil(len(batch) / count))
+    if len(batch) != share * count:
+        got, fix = f"batch_size is {len(batch)}", f"write {share * count}"
+        raise wrong(ValueError, got, f"two or more for each of {count} processes", fix)
     return batch[rank() :: count]
 
 

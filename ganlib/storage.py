@@ -35,14 +35,14 @@ Tensors = dict[str, Tensor]
 def write(path: Path, tensors: Tensors, facts: dict) -> None:
     """Write a file beside ``path``, read it back, and move it into place.
 
-    Facts are what JSON knows, and NaN. Whatever stops the computer, and whenever: the
-    file that was there stays until the new one is on the disk and whole.
+    ``facts`` is anything that JSON can hold; NaN is allowed. Whatever stops the
+    computer, and whenever: the file that was there stays until the new one is complete.
     """
     tensors = {name: values.cpu().contiguous() for name, values in tensors.items()}
     words = json.dumps(facts)
     content = save(tensors, {"facts": words, "sha256": checksum(words, tensors)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")  # each process its own
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")  # each process its own
     try:
         with open(unfinished, "wb") as file:
             file.write(content)
@@ -103,7 +103,7 @@ def load_run(folder: Folder) -> SimpleNamespace:
     except DAMAGE as error:
         got = f"the run in {folder} is damaged ({error})"
         fix = "delete it, or name another folder"
-        raise wrong(ValueError, got, "a whole one", fix) from None
+        raise wrong(ValueError, got, "an undamaged one", fix) from None
     return SimpleNamespace(**facts, history=history, tensors=tensors)
 
 
@@ -135,22 +135,27 @@ class KeptRun:
         for name, value in getattr(functions[0], "keywords", {}).items():
             if isinstance(value, torch.Generator):  # as for wasserstein_update
                 parts[f"update {name}"] = value
-        sizes = [f"{tuple(x.shape)} on {x.device.type}" for x in data]
         layers = [str(parts[player]) for player in ("G", "D")]
         about = {
             "update, rate": re.sub(r" at 0x\w+", "", f"{functions}"),
             "G, D": [f"{x.partition('(')[0]} {checksum(x, {})[:8]}" for x in layers],
-            "data": f"{sizes}, SHA-256 {fingerprint(*data)[:8]}",
+            "data": f"SHA-256 {fingerprint(*data)[:8]} on {data[0].device.type}",
         }
         config = vars(config) | {"betas": list(config.betas)}  # as JSON has it
         versions = {"torch": torch.__version__, "ganlib": __version__}
         self.facts = {"config": config, "about": about, "versions": versions}
         check_folder(folder)
+        self.seen = self.stamp()
         if run_file(folder).exists():
             run = load_run(folder)
             self.history, self.tensors = run.history, run.tensors
             self.saved = self.step
             check_same(run, config | about, self.step, folder)
+
+    def stamp(self) -> tuple | None:
+        """Return what changes with every save in the folder, whoever makes it."""
+        path = run_file(self.folder)
+        return (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None
 
     @property
     def step(self) -> int:
@@ -172,11 +177,11 @@ class KeptRun:
         rows = [SimpleNamespace(**vars(record)) for record in records]
         for row in rows:
             del row.averaged
-        states = {name: state(thing).items() for name, thing in self.parts.items()}
-        names = [
-            (f"{name}/{key}", v) for name, kept in states.items() for key, v in kept
-        ]
-        tensors = {name: values.clone() for name, values in names}
+        tensors = {
+            f"{name}/{key}": values.clone()
+            for name, thing in self.parts.items()
+            for key, values in state(thing).items()
+        }
         self.history, self.tensors = [*self.history, *rows], tensors
 
     def go_back(self) -> None:
@@ -187,27 +192,27 @@ class KeptRun:
     def save(self, last: bool = False) -> None:
         """Write what was kept, if it is the last or if the last time was long ago.
 
-        If that fails, a line says so, and the run goes on.
+        If that fails, a line says so, and the run goes on. It writes over no other run.
         """
         due = last or time.monotonic() >= self.due
-        if self.folder is None or rank() > 0 or self.step == self.saved or not due:
-            return
-        if sys.is_finalizing():  # torch would abort the process
+        nothing = self.folder is None or rank() > 0 or self.step == self.saved
+        if nothing or not due or sys.is_finalizing():  # torch would abort the process
             return
         content = {"history": self.history, "tensors": self.tensors}
         try:
+            if self.stamp() != self.seen:
+                raise OSError("another run has been saved there")
             with undisturbed():
                 save_run(self.folder, SimpleNamespace(**self.facts, **content))
-            self.saved = self.step
+                self.saved, self.seen = self.step, self.stamp()
         except (OSError, *DAMAGE) as error:
-            stays = f"{self.folder} stays at step {self.saved}"
-            print(f"Step {self.step} could not be saved ({error}): {stays}.")
+            print(f"Step {self.step} could not be saved in {self.folder} ({error}).")
         self.due = time.monotonic() + SECONDS
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the end of a save."""
+    """Let Ctrl-C and SIGTERM wait until this is done."""
     came, signals = [], (signal.SIGINT, signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread():
         signals = ()  # others may not set handlers, and are not interrupted
@@ -217,8 +222,8 @@ def undisturbed() -> Iterator[None]:
     finally:
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
-        for number in came[:1]:
-            signal.raise_signal(number)
+        if came:
+            signal.raise_signal(max(came))
 
 
 def check_folder(folder: Folder) -> None:
@@ -227,8 +232,8 @@ def check_folder(folder: Folder) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=path.parent).close()
-        for left in path.parent.glob(f"{path.name}.*"):  # by a process that was killed
-            left.unlink()
+        for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
+            left.unlink(missing_ok=True)
     except OSError as error:
         got, fix = f"{folder} cannot be written ({error.strerror})", "name another one"
         raise wrong(type(error), got, "a folder for the run", fix) from None
@@ -238,8 +243,8 @@ def check_same(run: SimpleNamespace, now: dict, step: int, folder: Folder) -> No
     """Raise an error unless a run is what is trained now; it may become longer."""
     then = run.config | run.about | {"steps": max(step, now["steps"])}
     for name, value in now.items():
-        if value != then[name]:
-            expected = f"{then[name]} as in the run in {folder}"
+        if value != then.get(name):
+            expected = f"{then.get(name)} as in the run in {folder}"
             fix = "pass what it began with, or name another folder"
             raise wrong(ValueError, f"{name}: {value}", expected, fix)
 
@@ -264,12 +269,14 @@ def set_state(thing: object, saved: Tensors) -> None:
         thing.set_state(saved["state"])
     elif isinstance(thing, Optimizer):
         weights = [w for group in thing.param_groups for w in group["params"]]
+        thing.state.clear()
         for name, values in saved.items():
             i, key = name.split("/")
             w = weights[int(i)]
-            like = torch.empty((), device=w.device) if key == "step" else w
-            # fused Adam relies on the strides of the weights
-            thing.state[w][key] = torch.empty_like(like).copy_(values)
+            copy = values.to(w.device, copy=True)
+            if key != "step":  # fused Adam relies on the strides of the weights
+                copy = torch.empty_like(w).copy_(values)
+            thing.state[w][key] = copy
     else:
-        thing.images = saved["images"].to(thing.images.device)
+        thing.images = saved["images"].to(thing.images.device, copy=True)
         set_state(thing.generator, saved)

@@ -16,7 +16,7 @@ from ganlib.data import batch_indices
 from ganlib.latent import new_noise, stream
 from ganlib.parallel import connect, own_rows
 from ganlib.steps import Moved, classic_update, constant_rate
-from ganlib.storage import Folder, KeptRun
+from ganlib.storage import Folder, KeptRun, undisturbed
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,15 @@ def train(
     keeps changing: to keep an early one, write ``copy.deepcopy(record.averaged)``.
     Networks without an ``image_shape``, such as those for points, take data of any
     shape and range.
-    With ``run``, a folder, the run is saved there at a record, each 30 seconds and when
-    it ends. The same call goes on from there: it yields the records that are missing,
-    or else the last one again. ``ganlib.storage.load_run`` returns those from before.
-    G, D and all else become what they were at that record, so the outcome is, bit for
-    bit, that of a run that was never stopped. What an update remembers by itself, and
-    layers that draw from torch's global random state (Dropout), are not saved. Only
+    With ``run``, a folder, the run is saved there: at the first record after 30
+    seconds, and so on, and when the loop ends or is left. The same call goes on from
+    there: it yields the records that are missing, or else the last one again.
+    ``ganlib.storage.load_run`` returns those from before. G, D and all else become what
+    they were at that record, so the outcome is, bit for bit, that of a run that was
+    never stopped (on CPUs, with as many threads). What an update remembers by itself,
+    and layers that draw from torch's global random state (Dropout), are not saved. Only
     ``steps`` may change: learning rates and penalties that follow the progress then go
-    on as if there had been so many from the start.
+    on as if there had been that many from the start.
     ``update`` moves both players once, in place of ``classic_update``, and ``rate``
     gives the factor on both learning rates after a fraction of the steps.
     The same seed, machine and number of threads give the same weights, bit for bit.
@@ -178,8 +179,9 @@ def loop(
             move_average(averaged, G, config.ema_share * step)
             meter.add(moved)
             if meter.steps % config.record_every == 0 or meter.steps == config.steps:
-                record = meter.record()
-                saved.keep(record)
+                with undisturbed():  # measured and kept, or neither
+                    record = meter.record()
+                    saved.keep(record)
                 yield record
                 seen = record
                 saved.save()

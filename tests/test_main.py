@@ -178,7 +178,7 @@ def test_ctrl_c_in_a_step_keeps_the_last_record(folder, tmp_path, capsys, monkey
     assert load_run(tmp_path).history[-1].step == 5
     out, err = capsys.readouterr()
     assert "Stopped after 7 of 10 steps" in out
-    assert err == "ganlib: stopped; train --resume goes on from there\n"
+    assert err == "ganlib: stopped; train --resume goes on\n"
 
 
 def test_a_failure_to_draw_saves_the_run(folder, tmp_path, monkeypatch):
@@ -204,14 +204,17 @@ def test_sigterm_saves_and_resume_gives_the_run_that_was_never_stopped(
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     options = "--out", killed, "--data", folder, *SHORT, "--steps", "100000"
     process = python("-m", "ganlib", "train", *map(str, options))
-    deadline = time.monotonic() + 60
-    while not (killed / "records.jsonl").exists() or len(lines(killed)) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
+    try:
+        deadline = time.monotonic() + 60
+        while not (killed / "records.jsonl").exists() or len(lines(killed)) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 130
     last = load_run(killed).history[-1].step
-    assert last == lines(killed)[-1]["step"]
+    assert last - lines(killed)[-1]["step"] in (0, 5)  # it came before it was written
     with open(killed / "records.jsonl", "a", encoding="utf-8") as file:
         file.write('{"step": 0}\n')  # more than was saved, as after SIGKILL
     steps = last + 10
@@ -319,7 +322,6 @@ MISTAKES = {
     "train --out {new} --data {data}": "images has length 20.*batch_size=20",
     "train --out {new} --data {data} --networks mixed": "images has length",
     "train --out {new} --data digits --conditional --networks mixed": "of their own",
-    "train --out {new} --data digits --conditional --to digits": "omit one",
     "sample {new}": "No such file.*settings.json",
     "sample {run} --label 0": "--label is 0, expected no label",
     "translate {run} --data {data}": "holds a run without it.*expected a run with --to",
@@ -338,7 +340,12 @@ def test_mistakes_end_in_one_sentence(run, folder, tmp_path, capsys, command):
     assert (run / "run.safetensors").read_bytes() == before
 
 
-@pytest.mark.parametrize("words", ["", "trian", "train", "train --out x --networks no"])
+BOTH = "train --out x --conditional --to x"
+
+
+@pytest.mark.parametrize(
+    "words", ["", "trian", "train", "train --out x --networks no", BOTH]
+)
 def test_options_that_do_not_fit(words, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(words.split())

@@ -19,14 +19,15 @@ from functools import partial
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
-from ganlib.conditional import (
-    ConditionalGenerator, ProjectionDiscriminator, train_conditional
-)
+from ganlib.conditional import ProjectionDiscriminator, train_conditional
 from ganlib.models import Discriminator, Generator
 from ganlib.parallel import joined, rank
 from ganlib.steps import r1_update
 from ganlib.toys import PointDiscriminator, PointGenerator
 from ganlib.training import TrainConfig, train
+from ganlib.translation import (
+    BothWays, PatchDiscriminator, Translator, train_translation
+)
 
 torch.set_default_dtype(torch.float64)  # Adam's first step makes much of rounding
 SHAPE = (1, 4, 4)
@@ -34,6 +35,16 @@ data = torch.Generator().manual_seed(0)
 points = torch.randn(50, 2, generator=data)
 images = torch.rand(50, *SHAPE, generator=data) * 2 - 1
 r1 = partial(r1_update, gamma=0.3)
+
+class Labeled(torch.nn.Module):  # without BatchNorm
+    latent_dim, image_shape, classes = 5, SHAPE, 5
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.last = torch.nn.Embedding(5, 5), torch.nn.Linear(5, 16)
+
+    def forward(self, z, labels):
+        return self.last(z * self.embedding(labels)).tanh().view(-1, *SHAPE)
 
 def keep(name, G, D, records):
     for record in records:
@@ -51,10 +62,13 @@ with joined("cpu"):
         keep(f"r1-{steps}", G, D, train(G, D, points, config, r1))
         G, D = Generator(5, SHAPE), Discriminator(SHAPE)
         keep(f"images-{steps}", G, D, train(G, D, images, config))
-        G = ConditionalGenerator(5, SHAPE, classes=5)
-        D = ProjectionDiscriminator(SHAPE, 5)
+        G, D = Labeled(), ProjectionDiscriminator(SHAPE, 5)
         labels = torch.arange(50) % 5
         keep(f"labels-{steps}", G, D, train_conditional(G, D, images, labels, config))
+        G = BothWays(Translator(SHAPE, 2), Translator(SHAPE, 2))
+        D = torch.nn.ModuleList([PatchDiscriminator(SHAPE, 2) for _ in "ab"])
+        both = images, -images.flip(0)
+        keep(f"cycle-{steps}", G, D, train_translation(G, D, *both, config))
     G, D = Generator(5, SHAPE), Discriminator(SHAPE)
     try:
         next(train(G, D, images, TrainConfig(1, 15)))
@@ -62,7 +76,7 @@ with joined("cpu"):
         Path(sys.argv[1], f"error-{rank()}").write_text(str(error))
 """
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-KINDS = ["points", "r1", "images", "labels"]
+KINDS = ["points", "r1", "images", "labels", "cycle"]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +95,7 @@ def runs(tmp_path_factory):
 def test_first_step_is_that_of_one_process(runs, kind):
     one, two = (load_file(files[f"{kind}-1-0"]) for files in runs)
     far = torch.cat([(two[key] - one[key]).abs().flatten() for key in one])
-    if kind in ("points", "r1"):
+    if kind != "images":
         assert far.max() < 1e-12
     else:  # with BatchNorm, each process normalizes its own 24 of the 48 fakes
         assert far.max() < 6e-3
@@ -98,7 +112,7 @@ def test_weights_are_equal_bit_for_bit_in_both_processes(runs, kind):
 def test_batch_that_cannot_be_shared_is_refused(runs):
     sentence = runs[1]["error-1"].read_text()
     assert sentence == (
-        "batch_size is 15, expected a multiple of the 2 processes: write 30."
+        "batch_size is 15, expected two or more for each of 2 processes: write 16."
     )
 
 
@@ -113,20 +127,30 @@ def test_killed_process_ends_the_run_and_another_number_goes_on(tmp_path, capsys
         text=True,
     )
     deadline, records = time.monotonic() + 60, out / "records.jsonl"
-    while not records.exists() or len(records.read_text().splitlines()) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    psutil.Process(process.pid).children()[1].kill()
+    try:
+        while not records.exists() or len(records.read_text().splitlines()) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        psutil.Process(process.pid).children()[1].kill()
+    except BaseException:
+        process.terminate()  # torchrun takes its processes along
+        raise
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "ganlib: " in said
     assert "Signal 9 (SIGKILL) received" in said
-    assert said.count("Going on") == 0
     last = load_run(out).history[-1].step
     assert last >= 10
-    assert main(f"train --resume --out {out} --steps {last + 10}".split()) == 0
-    assert f"Going on after {last} of {last + 10} steps" in capsys.readouterr().out
-    assert [record.step for record in load_run(out).history[-2:]] == [
-        last + 5,
-        last + 10,
-    ]
+    command = ["train", "--resume", "--out", str(out), "--steps"]
+    resumed = subprocess.run(
+        [sys.executable, *TORCHRUN, "-m", "ganlib", *command, str(last + 5)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert resumed.stdout.count("Going on") == 1  # only the first process talks
+    assert main([*command, str(last + 10)]) == 0
+    assert f"Going on after {last + 5} of {last + 10}" in capsys.readouterr().out
+    steps = [record.step for record in load_run(out).history]
+    assert steps == list(range(5, last + 11, 5))

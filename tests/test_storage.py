@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -168,18 +169,23 @@ def press_ctrl_c(call):
 
 
 @pytest.mark.parametrize("name", ["clone", "save_run"])
-def test_ctrl_c_while_it_saves_loses_no_record(begin, folder, monkeypatch, name):
-    def press(*_, **__):
+def test_ctrl_c_waits_until_a_record_is_kept_or_saved(begin, folder, monkeypatch, name):
+    def press(*arguments, **named):
         monkeypatch.undo()
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        return original(*arguments, **named)
 
     monkeypatch.setattr(storage, "SECONDS", 0)
     target = torch.Tensor if name == "clone" else storage
+    original = getattr(target, name)
     records = begin(folder)[2]
     next(records)
     monkeypatch.setattr(target, name, press)
-    assert [record.step for record in records] == [40] * (name == "clone")
-    assert load_run(folder).history[-1].step == 30
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # xdist has none
+    steps = [record.step for record in records]
+    signal.signal(signal.SIGINT, before)
+    assert steps == [40] * (name == "clone")
+    assert load_run(folder).history[-1].step == (40 if name == "clone" else 30)
 
 
 def test_finished_run_gives_its_last_record_and_may_become_longer(begin, tmp_path):
@@ -248,7 +254,7 @@ def test_folder_of_another_run_is_refused_and_stays(
     for others, sentence in (
         ({"config": replace(CONFIG, lr_g=0.5)}, "lr_g: 0.5, expected 0.001 as in the"),
         ({"config": replace(CONFIG, betas=(0.5, 0.9))}, r"betas: \[0.5, 0.9\], expec"),
-        ({"images": tiny_images.flip(0)}, r"data: \['\(50, 1, 4, 4\) on cpu'\], SHA"),
+        ({"images": tiny_images.flip(0)}, r"data: SHA-256 "),
         ({"update": partial(r1_update, gamma=2)}, r"update.*<function r1_update>, gam"),
     ):
         with pytest.raises(ValueError, match=f"^{sentence}.*, or name another folder"):
@@ -268,6 +274,15 @@ def test_file_that_is_no_run_is_refused(begin, tmp_path):
         begin(tmp_path)
 
 
+def test_loop_that_was_left_open_writes_over_no_newer_run(begin, tmp_path, capsys):
+    records = begin(tmp_path)[2]
+    next(records)
+    assert len(list(begin(tmp_path)[2])) == 4
+    records.close()
+    assert "another run has been saved there" in capsys.readouterr().out
+    assert load_run(tmp_path).history[-1].step == 40
+
+
 # --- faults
 
 
@@ -277,7 +292,9 @@ def test_truncated_file_is_refused_and_stays(folder, begin):
     for sixteenth in range(16):
         cut = whole[: len(whole) * sixteenth // 16]
         path.write_bytes(cut)
-        with pytest.raises(ValueError, match=r"is damaged .* a whole one: delete it"):
+        with pytest.raises(
+            ValueError, match=r"is damaged .* an undamaged one: delete it"
+        ):
             begin(folder)
         assert path.read_bytes() == cut
     path.write_bytes(whole)
@@ -292,7 +309,7 @@ def test_any_flipped_byte_is_noticed(folder):
         path.write_bytes(whole)
         whole[place] ^= 1 << place % 8
         with pytest.raises(
-            ValueError, match=r"is damaged \(.*\), expected a whole one"
+            ValueError, match=r"is damaged \(.*\), expected an undamaged one"
         ):
             load_run(folder)
 
@@ -318,8 +335,7 @@ def test_save_that_fails_stops_no_run_and_spoils_no_save(
         assert [next(records).step, next(records).step] == [30, 40]
     cause = "the checksum is wrong" if fault == "damage" else "[Errno 28] No space left"
     said = capsys.readouterr().out
-    assert f"Step 30 could not be saved ({cause}" in said
-    assert said.endswith(f"): {folder} stays at step 20.\n")
+    assert f"Step 30 could not be saved in {folder} ({cause}" in said
     assert load_run(folder).history[-1].step == 20
     assert files(folder) == ["run.safetensors"]
     list(records)  # there is room again
@@ -369,7 +385,7 @@ random.seed(0)
 folder, real = storage.Path(sys.argv[1]), storage.save_run
 here = os.getpid()
 
-def run(folder, seconds, report=None, call=None, number=0):
+def run(folder, seconds, report=None, call=None, number=0, steps=10**6):
     def save_run(folder, run):
         real(folder, run)
         os.write(report, b"%d " % run.history[-1].step)
@@ -397,7 +413,7 @@ def run(folder, seconds, report=None, call=None, number=0):
     points = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     if report:
         os.write(report, b"0 ")
-    list(train(G, D, points, TrainConfig(1000, 8, record_every=1), run=folder))
+    list(train(G, D, points, TrainConfig(steps, 8, record_every=1), run=folder))
 
 def start(*arguments):
     pid = os.fork()
@@ -419,16 +435,16 @@ for call, number in [(None, 0)] * 25 + points:
     os.close(writing)
     done = os.read(reading, 1 << 20).split()
     os.close(reading)
-    unfinished += len(list(folder.glob("run.safetensors.*")))
+    unfinished += len(list(folder.glob(".run.safetensors.*")))
     step = max([step, *map(int, done)])
     found = storage.load_run(folder).history[-1].step if step else 0
     lost += found < step
     step = max(step, found)
 for path in (folder, folder / "whole"):
-    os.waitpid(start(path, 30), 0)
+    os.waitpid(start(path, 30, None, None, 0, step + 20), 0)
 a, b = (storage.load_run(path).tensors for path in (folder, folder / "whole"))
 same = a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-left = len(list(folder.glob("run.safetensors.*")))
+left = len(list(folder.glob(".run.safetensors.*")))
 print(json.dumps([kills, lost, same, left, step, unfinished]))
 """
 
@@ -440,5 +456,5 @@ def test_run_survives_kill_9_at_fifty_moments(tmp_path):
     assert not answer.stderr
     kills, lost, same, left, step, unfinished = json.loads(answer.stdout)
     assert (kills, lost, same, left) == (50, 0, True, 0)
-    assert 50 < step < 1000
+    assert step > 50
     assert unfinished > 10  # moments in which a file was half written
