@@ -83,6 +83,7 @@ TAUGHT = {  # every definition that a notebook shows in full, and where
         "cycle_step",
         "ImagePool",
     },
+    "12_scaling_up": set(),  # it uses what the others have taught
 }
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.])/(home|Users|root|tmp|work|var|opt|usr|mnt)/|[A-Z]:\\"

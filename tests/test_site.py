@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT / "site"))
 
 from explorer_page import write_explorer  # noqa: E402
 from formulas import SiteError, math_font, to_mathml  # noqa: E402
+from pictures import PICTURES, stored_picture  # noqa: E402
 
 import build  # noqa: E402, from the folder above
 
@@ -284,3 +285,10 @@ def test_explorer_gets_the_generators_of_the_course(tmp_path, monkeypatch):
     assert facts["data_name"] == "the digits that come with scikit-learn"
     found = [(m["latent_dim"], len(m["codes"])) for m in facts["models"]]
     assert found == [(9, 0), (8, 10)]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture_of_the_readme_is_one_that_a_notebook_has_stored(name):
+    picture = (ROOT / "notebooks" / "images" / name).read_bytes()
+    assert picture == stored_picture(name)  # else run site/pictures.py
+    assert f"notebooks/images/{name}" in (ROOT / "README.md").read_text("utf-8")
