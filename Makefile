@@ -40,7 +40,7 @@ NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
 # The longest first, so that both workers end at about the same time. 04 comes well before
 # 05 and 06, which use the networks that it stores. Those not named here follow.
-LONGEST = $(foreach number,07 04 11 09 10 03 08 00 06 05,$(filter notebooks/$(number)%,$(CHOSEN)))
+LONGEST = $(foreach number,07 04 11 09 10 03 08 12 00 06 05,$(filter notebooks/$(number)%,$(CHOSEN)))
 SOLVED = $(patsubst notebooks/%,build/test/solved/%,$(LONGEST) $(filter-out $(LONGEST),$(CHOSEN)))
 
 .PHONY: help setup lab test test-library test-notebooks stress run site bench lint constraints clean
