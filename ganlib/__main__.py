@@ -97,7 +97,7 @@ def new_parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     add(other, "--conditional", "learn the labels, too (subfolders are labels)", **on)
     kinds, losses = ("dense", "convolutional", "mixed"), ("classic", "r1", "pairing")
     add(train, "--networks", "mixed: D is dense, G is not", "dense", choices=kinds)
-    text = "pairing: R3GAN (default: classic, but r1 for convolutional networks)"
+    text = "pairing: R3GAN (default: classic; r1 if convolutional, or with --gamma)"
     add(train, "--objective", text, choices=losses)
     text = "the weight of the penalty in r1 and pairing (default: 1)"
     add(train, "--gamma", text, type=float)
@@ -119,7 +119,7 @@ def new_parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     evaluate = command(
         "evaluate", "Print the table of notebook 06; write RUN/table.json."
     )
-    export = command("export", "Write G as ONNX, checked (pip install ganlib[onnx]).")
+    export = command("export", "Write G as ONNX, checked (pip install -e '.[onnx]').")
     add(export, "--out", "the file", "G.onnx", **path)
     for other in (sample, translate, evaluate, export):
         add(other, "run", "the folder of a run", **path)

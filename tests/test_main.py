@@ -127,6 +127,7 @@ def test_run_leaves_its_records_a_sheet_and_its_options(run):
     ("options", "kinds"),
     [
         ("--objective pairing", "Generator, Discriminator"),
+        ("--networks dense", "Generator, Discriminator"),  # --gamma asks for r1
         ("--objective r1 --networks mixed --size 28", "ConvGenerator, Discriminator"),
         ("--networks convolutional --size 28", "ConvGenerator, ConvDiscriminator"),
     ],
