@@ -200,7 +200,7 @@ class KeptRun:
             return
         content = {"history": self.history, "tensors": self.tensors}
         try:
-            if self.stamp() != self.seen:
+            if self.stamp() not in (None, self.seen):  # None: it was deleted
                 raise OSError("another run has been saved there")
             with undisturbed():
                 save_run(self.folder, SimpleNamespace(**self.facts, **content))

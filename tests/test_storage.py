@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -281,6 +282,14 @@ def test_loop_that_was_left_open_writes_over_no_newer_run(begin, tmp_path, capsy
     records.close()
     assert "another run has been saved there" in capsys.readouterr().out
     assert load_run(tmp_path).history[-1].step == 40
+
+
+def test_run_whose_folder_was_deleted_is_saved_again(begin, tmp_path):
+    records = begin(tmp_path / "run")[2]
+    next(records)
+    shutil.rmtree(tmp_path / "run")
+    records.close()
+    assert load_run(tmp_path / "run").history[-1].step == 10
 
 
 # --- faults
