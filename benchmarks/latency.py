@@ -85,7 +85,7 @@ def page_ms(G) -> list[float]:
         )
         page = browser.new_page()
         page.goto(path.as_uri())
-        page.wait_for_function("() => window.explorer")  # the weights are inflated
+        page.wait_for_function("() => window.explorer?.noise")  # weights are inflated
         page.evaluate(IMAGES_MS, 20)
         return page.evaluate(IMAGES_MS, EVENTS)
 

@@ -79,7 +79,7 @@ def go(page, place):
 
 def rest(page, frames=3):
     """Wait until the weights are inflated and the next frames are drawn."""
-    page.wait_for_function("() => window.explorer")
+    page.wait_for_function("() => window.explorer?.noise")
     script = """async frames => {
         for (let i = 0; i < frames; i++) await new Promise(requestAnimationFrame); }"""
     page.evaluate(script, frames)

@@ -35,7 +35,7 @@ def shared(open_file, file):
 def page(shared):
     """One page for most tests, brought back to its beginning."""
     shared.reload()
-    shared.wait_for_function("() => window.game")
+    shared.wait_for_function("() => window.game?.settings")
     return shared
 
 
@@ -248,7 +248,7 @@ def test_every_control_can_be_reached_seen_and_touched(open_file, file, size):
     phone = size[0] < 400
     screen = {"width": size[0], "height": size[1]}
     page = open_file(file, viewport=screen, has_touch=phone, is_mobile=phone)
-    page.wait_for_function("() => window.game")
+    page.wait_for_function("() => window.game?.settings")
     page.evaluate("""() => { game.own.push([0, 0]);  // so that all buttons are there
         document.querySelector("[value=own]").click(); }""")
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
