@@ -14,10 +14,12 @@ from ganlib.storage import load_run
 
 # Each process runs it, and leaves its weights after each of the runs in a file.
 WORKER = """
+import itertools
 import sys
 from functools import partial
 from pathlib import Path
 import torch
+import torch.distributed as dist
 from safetensors.torch import save_file
 from ganlib.conditional import ProjectionDiscriminator, train_conditional
 from ganlib.models import Discriminator, Generator
@@ -69,6 +71,13 @@ with joined("cpu"):
         D = torch.nn.ModuleList([PatchDiscriminator(SHAPE, 2) for _ in "ab"])
         both = images, -images.flip(0)
         keep(f"cycle-{steps}", G, D, train_translation(G, D, *both, config))
+    run = Path(sys.argv[1]) / "run"
+    for steps in (2, 1000):  # 1000: goes on after 2, and is left at 4
+        G, D = PointGenerator(), PointDiscriminator()
+        records = train(G, D, points, TrainConfig(steps, 48, record_every=2), run=run)
+        keep(f"resumed-{steps}", G, D, itertools.islice(records, 1))
+        if dist.is_initialized():
+            dist.barrier()  # process 0 has saved
     G, D = Generator(5, SHAPE), Discriminator(SHAPE)
     try:
         next(train(G, D, images, TrainConfig(1, 15)))
@@ -109,6 +118,15 @@ def test_weights_are_equal_bit_for_bit_in_both_processes(runs, kind):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_run_goes_on_in_all_processes(runs):
+    one, two = (load_file(files["resumed-1000-0"]) for files in runs)
+    other = load_file(runs[1]["resumed-1000-1"])
+    start = load_file(runs[1]["resumed-2-0"])
+    assert all(torch.equal(two[key], other[key]) for key in two)
+    assert max((two[key] - one[key]).abs().max() for key in one) < 1e-12
+    assert not any(torch.equal(two[key], start[key]) for key in one if "weight" in key)
+
+
 def test_batch_that_cannot_be_shared_is_refused(runs):
     sentence = runs[1]["error-1"].read_text()
     assert sentence == (
@@ -142,15 +160,7 @@ def test_killed_process_ends_the_run_and_another_number_goes_on(tmp_path, capsys
     assert "Signal 9 (SIGKILL) received" in said
     last = load_run(out).history[-1].step
     assert last >= 10
-    command = ["train", "--resume", "--out", str(out), "--steps"]
-    resumed = subprocess.run(
-        [sys.executable, *TORCHRUN, "-m", "ganlib", *command, str(last + 5)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert resumed.stdout.count("Going on") == 1  # only the first process talks
-    assert main([*command, str(last + 10)]) == 0
-    assert f"Going on after {last + 5} of {last + 10}" in capsys.readouterr().out
+    assert main(f"train --resume --out {out} --steps {last + 10}".split()) == 0
+    assert f"Going on after {last} of {last + 10}" in capsys.readouterr().out
     steps = [record.step for record in load_run(out).history]
     assert steps == list(range(5, last + 11, 5))

@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from bs4 import BeautifulSoup
+from filelock import FileLock
 from fontTools.ttLib import TTFont
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
@@ -41,10 +43,13 @@ RAW = r"widget-view|\(children=|Traceback \(most|<Figure size|IPython\.core|\{\{
 
 def whole_site(tmp_path_factory) -> Path:
     """Build the site, once for all tests in here and in tests/browser."""
-    folder = tmp_path_factory.getbasetemp() / "site"
-    if not folder.exists():
-        build.build_site(folder, write_live_pages)
-    return folder
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # of all workers
+    with FileLock(place / "site.lock"):
+        if not (place / "site").exists():
+            build.build_site(place / "site", write_live_pages)
+    return place / "site"
 
 
 def write_live_pages(folder: Path) -> None:
