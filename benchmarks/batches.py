@@ -7,7 +7,7 @@ all sizes in turn, on one thread. The runs themselves go two at a time, on one t
 each; those that are in the CSV already are left out. A run that diverges has NaN for
 its quality, and the steps until its last good record.
 
-    python benchmarks/batches.py    # twenty minutes
+    python benchmarks/batches.py    # a quarter of an hour
 """
 
 from bench import options, save, show  # before torch: see there

@@ -10,7 +10,7 @@ Speed needs no data. If MNIST is here, the runs learn it, and are judged. Withou
 a few of the same measurements are made on the CPU. What this torch or this card refuses
 is left out with its message.
 
-    python benchmarks/gpu.py    # about five minutes on an H100
+    python benchmarks/gpu.py    # a few minutes on the CPU
 """
 
 from bench import options, save, show  # before torch: see there

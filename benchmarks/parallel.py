@@ -13,7 +13,7 @@ they compute nothing; then their steps are compared with the prediction: paralle
 The same model then predicts steps on GPUs, from published figures and from assumptions,
 which stand below. Nothing in parallel_predictions.csv is measured.
 
-    python benchmarks/parallel.py    # a quarter of an hour; nothing else should run
+    python benchmarks/parallel.py    # six minutes; nothing else should run
 """
 
 from bench import answer, options, save, say, show  # before torch: see there

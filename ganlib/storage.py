@@ -269,7 +269,6 @@ def set_state(thing: object, saved: Tensors) -> None:
         thing.set_state(saved["state"])
     elif isinstance(thing, Optimizer):
         weights = [w for group in thing.param_groups for w in group["params"]]
-        thing.state.clear()
         for name, values in saved.items():
             i, key = name.split("/")
             w = weights[int(i)]

@@ -189,6 +189,21 @@ def test_ctrl_c_waits_until_a_record_is_kept_or_saved(begin, folder, monkeypatch
     assert load_run(folder).history[-1].step == (40 if name == "clone" else 30)
 
 
+def test_ctrl_c_does_not_end_the_last_save(begin, folder, monkeypatch):
+    def press(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return original(*arguments)
+
+    original, records = storage.save_run, begin(folder)[2]
+    next(records)
+    monkeypatch.setattr(storage, "save_run", press)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # xdist has none
+    with pytest.raises(KeyboardInterrupt):
+        records.close()
+    signal.signal(signal.SIGINT, before)
+    assert load_run(folder).history[-1].step == 30
+
+
 def test_finished_run_gives_its_last_record_and_may_become_longer(begin, tmp_path):
     short = replace(CONFIG, steps=20)
     *_, last = begin(tmp_path, config=short)[2]
@@ -284,12 +299,12 @@ def test_loop_that_was_left_open_writes_over_no_newer_run(begin, tmp_path, capsy
     assert load_run(tmp_path).history[-1].step == 40
 
 
-def test_run_whose_folder_was_deleted_is_saved_again(begin, tmp_path):
-    records = begin(tmp_path / "run")[2]
+def test_run_whose_folder_was_deleted_is_saved_again(begin, folder):
+    records = begin(folder)[2]
     next(records)
-    shutil.rmtree(tmp_path / "run")
+    shutil.rmtree(folder)
     records.close()
-    assert load_run(tmp_path / "run").history[-1].step == 10
+    assert load_run(folder).history[-1].step == 30
 
 
 # --- faults
